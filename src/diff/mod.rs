@@ -1,0 +1,7 @@
+//! What two sides have in common: the outcome of a comparison and how a verdict is reached.
+
+mod outcome;
+
+pub use outcome::{
+    Column, Difference, Event, Finding, Ignored, Kind, Outcome, Sample, Severity, TableCoverage, verdict,
+};

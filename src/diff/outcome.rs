@@ -1,0 +1,217 @@
+//! The outcome of a comparison, from which every report is rendered.
+
+use serde::Serialize;
+
+use crate::base::Verdict;
+
+/// One comparison of a legacy store with the fold of its events.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// Title for people: `diff`, or `replay --dry-run`.
+    pub title: String,
+    pub migration: String,
+    pub verdict: Verdict,
+    /// One sentence that gives the verdict's reason.
+    pub reason: String,
+    /// When it was taken, RFC 3339.
+    pub taken_at: String,
+    pub tool: String,
+    pub mapping_hash: String,
+    /// Name and value of what was compared: stores, log, positions, the replay's age.
+    pub facts: Vec<(String, String)>,
+    pub tables: Vec<TableCoverage>,
+    pub findings: Vec<Finding>,
+    /// The first differing keys only; `differing` of the tables count all of them.
+    pub samples: Vec<Sample>,
+    /// File with every differing key, if one was written.
+    pub keys_file: Option<String>,
+    /// The steps a dry run would take, in order.
+    pub steps: Vec<String>,
+    /// The command that should follow.
+    pub next: Option<String>,
+}
+
+/// What was compared of one table.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct TableCoverage {
+    pub table: String,
+    /// Mapped, unmapped or never to be read.
+    pub state: String,
+    pub legacy_rows: u64,
+    pub projected_rows: u64,
+    /// Distinct identities seen on both sides together, without skipped ones.
+    pub compared: u64,
+    pub skipped: u64,
+    /// Differing keys by kind, ignored ones not among them.
+    pub missing: u64,
+    pub extra: u64,
+    pub changed: u64,
+    /// Differing keys whose every difference an ignore rule or a quirk explains.
+    pub explained: u64,
+}
+
+impl TableCoverage {
+    pub fn differing(&self) -> u64 {
+        self.missing + self.extra + self.changed
+    }
+}
+
+/// Which of the three disagree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The legacy row is not what its events fold to.
+    RowFold,
+    /// The projected row is not what its events fold to.
+    ProjectionFold,
+    /// Both.
+    Both,
+    /// Legacy and projection differ; the log was not read for this key.
+    RowProjection,
+}
+
+impl Kind {
+    pub fn words(self) -> &'static str {
+        match self {
+            Kind::RowFold => "row ≠ fold",
+            Kind::ProjectionFold => "projection ≠ fold",
+            Kind::Both => "row ≠ fold and projection ≠ fold",
+            Kind::RowProjection => "row ≠ projection",
+        }
+    }
+}
+
+/// How the row differs between the two sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Difference {
+    /// In the legacy store, not on the events side.
+    Missing,
+    /// On the events side, not in the legacy store.
+    Extra,
+    Changed,
+}
+
+/// A differing key with its evidence.
+#[derive(Clone, Debug, Serialize)]
+pub struct Sample {
+    pub table: String,
+    /// Identity as text, column by column.
+    pub key: String,
+    pub kind: Kind,
+    pub difference: Difference,
+    pub columns: Vec<Column>,
+    /// The first event where the fold leaves the row, or for a corrupt projection the last one applied.
+    pub event: Option<Event>,
+    /// Reason of the rule or quirk that explains the whole difference.
+    pub explained_by: Option<String>,
+}
+
+/// One differing column; values in their exact event form, `None` where the row is absent.
+#[derive(Clone, Debug, Serialize)]
+pub struct Column {
+    pub name: String,
+    pub legacy: Option<String>,
+    pub fold: Option<String>,
+    pub projection: Option<String>,
+    /// The last event whose image agreed with the legacy value.
+    pub last_agreed: Option<Event>,
+}
+
+/// A place in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Event {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+    #[serde(rename = "type")]
+    pub event_type: String,
+    pub id: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Note,
+    Warning,
+    /// Takes the verdict to INCONCLUSIVE.
+    Gap,
+    /// Takes the verdict to FAIL.
+    Failure,
+}
+
+/// A statement about the comparison with a stable kebab-case code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub code: &'static str,
+    pub severity: Severity,
+    pub text: String,
+}
+
+/// An ignore rule in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ignored {
+    pub table: String,
+    pub column: String,
+    pub reason: String,
+    pub owner: String,
+    /// Last day in force, `YYYY-MM-DD`.
+    pub expires: String,
+}
+
+/// The verdict and its reason. Order of precedence: a difference or a failure finding, then a gap, a skipped row or
+/// nothing compared at all, then PASS.
+pub fn verdict(tables: &[TableCoverage], findings: &[Finding]) -> (Verdict, String) {
+    let differing: u64 = tables.iter().map(TableCoverage::differing).sum();
+    let compared: u64 = tables.iter().map(|table| table.compared).sum();
+    let skipped: u64 = tables.iter().map(|table| table.skipped).sum();
+    let worst = |severity| findings.iter().find(|finding| finding.severity == severity);
+    if differing > 0 {
+        let word = if differing == 1 { "row differs" } else { "rows differ" };
+        return (Verdict::Fail, format!("{differing} of {compared} {word}"));
+    }
+    if let Some(failure) = worst(Severity::Failure) {
+        return (Verdict::Fail, failure.text.clone());
+    }
+    if let Some(gap) = worst(Severity::Gap) {
+        return (Verdict::Inconclusive, gap.text.clone());
+    }
+    if skipped > 0 {
+        return (Verdict::Inconclusive, format!("{skipped} rows were skipped"));
+    }
+    if compared == 0 {
+        return (Verdict::Inconclusive, "nothing was compared: both sides are empty".to_owned());
+    }
+    let explained: u64 = tables.iter().map(|table| table.explained).sum();
+    let rest = if explained > 0 { format!(", {explained} differences explained by rules") } else { String::new() };
+    (Verdict::Pass, format!("{compared} rows compared, all equal{rest}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(compared: u64, skipped: u64, changed: u64) -> TableCoverage {
+        TableCoverage { table: "t".into(), compared, skipped, changed, ..TableCoverage::default() }
+    }
+
+    #[test]
+    fn i05_no_empty_green_the_truth_table() {
+        let gap = Finding { code: "projection-behind", severity: Severity::Gap, text: "behind".into() };
+        let failure = Finding { code: "ignore-rule-expired", severity: Severity::Failure, text: "expired".into() };
+        let note = Finding { code: "unmapped-table", severity: Severity::Note, text: "note".into() };
+        let cases = [
+            (vec![table(3, 0, 0)], vec![], Verdict::Pass),
+            (vec![table(3, 0, 0), table(0, 0, 0)], vec![note], Verdict::Pass),
+            (vec![], vec![], Verdict::Inconclusive),
+            (vec![table(0, 0, 0)], vec![], Verdict::Inconclusive),
+            (vec![table(3, 1, 0)], vec![], Verdict::Inconclusive),
+            (vec![table(3, 0, 0)], vec![gap.clone()], Verdict::Inconclusive),
+            (vec![table(3, 0, 0)], vec![gap.clone(), failure], Verdict::Fail),
+            (vec![table(3, 1, 1)], vec![gap], Verdict::Fail),
+        ];
+        for (tables, findings, expected) in cases {
+            assert_eq!(verdict(&tables, &findings).0, expected, "{tables:?} {findings:?}");
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! From tables to events: exact values, which table goes where, and the rules a row must keep.
+
+mod check;
+mod key;
+mod model;
+mod parse;
+pub mod value;
+
+pub use check::Broken;
+pub use key::KeyText;
+pub use model::{Column, EventTypes, Key, Mapping, Rule, Table, Through, Topic, UpdateType};
+pub use parse::{Raw, RawTable, RawThrough};
+pub use value::{Row, Rows, Value};

@@ -1,0 +1,295 @@
+//! The mapping language: reading it strictly, and the form `init` writes.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use super::model::{Column, EventTypes, Key, Mapping, Rule, Table, Through, Topic, UpdateType};
+use crate::base::yaml::{self, Spanned};
+use crate::base::{Error, Result, hex};
+
+/// A mapping file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Raw {
+    pub version: Spanned<u32>,
+    pub topics: IndexMap<String, RawTopic>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub never: Vec<String>,
+    pub tables: IndexMap<String, RawTable>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawTopic {
+    pub partitions: Spanned<i32>,
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub configs: IndexMap<String, String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawTable {
+    pub topic: Spanned<String>,
+    /// Key columns; without them the store's row number is the identity.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identity: Vec<Spanned<String>>,
+    /// The name of the row number when it is the identity: one no column has taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rowid: Option<Spanned<String>>,
+    /// Columns whose text is the record key; the identity when left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key: Vec<Spanned<String>>,
+    /// The record key is the one of a parent row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<RawThrough>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<Spanned<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Spanned<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Spanned<String>>,
+    pub columns: IndexMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub generated: Vec<Spanned<String>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set_by_trigger: Vec<Spanned<String>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub never: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<RawEvents>,
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub rules: IndexMap<String, Spanned<RawRules>>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawThrough {
+    pub columns: Vec<Spanned<String>>,
+    pub parent: Spanned<String>,
+    pub referenced: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawEvents {
+    insert: Option<String>,
+    update: Option<String>,
+    updates: Vec<RawUpdate>,
+    delete: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawUpdate {
+    columns: Vec<Spanned<String>>,
+    #[serde(rename = "type")]
+    name: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRules {
+    not_null: bool,
+    one_of: Option<Vec<String>>,
+    min: Option<f64>,
+    max: Option<f64>,
+    max_length: Option<usize>,
+}
+
+impl Mapping {
+    /// Reads and checks a mapping file; `file` is its name in refusals.
+    pub fn parse(file: &str, text: &str) -> Result<Self> {
+        Self::resolve(file, yaml::parse(file, text)?)
+    }
+
+    /// Resolves names to cells and checks what the grammar cannot.
+    pub fn resolve(file: &str, raw: Raw) -> Result<Self> {
+        if raw.version.value != 1 {
+            let message =
+                format!("mapping version {} is not known to this tool, which reads version 1", raw.version.value);
+            return Err(yaml::refuse_at(file, &raw.version, message));
+        }
+        let mut topics = Vec::with_capacity(raw.topics.len());
+        for (name, topic) in &raw.topics {
+            if topic.partitions.value < 1 {
+                return Err(yaml::refuse_at(
+                    file,
+                    &topic.partitions,
+                    format!("topic '{name}' needs at least one partition"),
+                ));
+            }
+            let configs = topic.configs.clone().into_iter().collect();
+            topics.push(Topic { name: name.clone(), partitions: topic.partitions.value, configs });
+        }
+        let mut tables = Vec::with_capacity(raw.tables.len());
+        for (name, table) in &raw.tables {
+            if raw.never.contains(name) {
+                return Err(yaml::refuse_at(
+                    file,
+                    &table.topic,
+                    format!("table '{name}' is mapped and on the never list"),
+                ));
+            }
+            tables.push(resolve_table(file, &raw, name, table)?);
+        }
+        let mut tables = by_dependency(tables).map_err(|name| {
+            Error::config(format!("{file}: the parents of table '{name}' form a circle"))
+                .hint("leave one of the 'parents' out")
+        })?;
+        for (index, table) in tables.iter_mut().enumerate() {
+            table.index = index;
+        }
+        let mut mapping = Self { topics, tables, never: raw.never, hash: String::new() };
+        let canonical = serde_json::to_vec(&mapping)
+            .map_err(|error| Error::failed("the mapping has no canonical form").because(error))?;
+        mapping.hash = hex(blake3::hash(&canonical).as_bytes());
+        Ok(mapping)
+    }
+}
+
+fn resolve_table(file: &str, raw: &Raw, name: &str, table: &RawTable) -> Result<Table> {
+    let topic = &table.topic;
+    if !raw.topics.contains_key(&topic.value) {
+        let error = yaml::refuse_at(file, topic, format!("table '{name}' names the unknown topic '{}'", topic.value));
+        return Err(match yaml::nearest(&topic.value, raw.topics.keys().map(String::as_str)) {
+            Some(word) => error.hint(format!("did you mean '{word}'?")),
+            None => error.hint("declare it under 'topics'"),
+        });
+    }
+    let cell = |column: &Spanned<String>| {
+        table.columns.get_index_of(&column.value).ok_or_else(|| {
+            let error =
+                yaml::refuse_at(file, column, format!("table '{name}' has no column '{}' in 'columns'", column.value));
+            match yaml::nearest(&column.value, table.columns.keys().map(String::as_str)) {
+                Some(word) => error.hint(format!("did you mean '{word}'?")),
+                None => error,
+            }
+        })
+    };
+    let cells = |columns: &[Spanned<String>]| columns.iter().map(cell).collect::<Result<Vec<usize>>>();
+    let columns = resolve_columns(file, name, table, &cells(&table.generated)?, &cells(&table.set_by_trigger)?)?;
+    let (identity, rowid) = match (&table.rowid, table.identity.is_empty()) {
+        (None, false) => (cells(&table.identity)?, None),
+        (Some(rowid), true) if !table.columns.contains_key(&rowid.value) && is_rowid(&rowid.value) => {
+            (vec![columns.len()], Some(rowid.value.clone()))
+        }
+        (Some(rowid), true) => {
+            let message =
+                format!("'{}' of table '{name}' must be rowid, _rowid_ or oid, and no column's name", rowid.value);
+            return Err(yaml::refuse_at(file, rowid, message));
+        }
+        (Some(rowid), false) => {
+            return Err(yaml::refuse_at(file, rowid, format!("table '{name}' has both 'identity' and 'rowid'")));
+        }
+        (None, true) => {
+            return Err(yaml::refuse_at(file, topic, format!("table '{name}' has no identity"))
+                .hint("name its key columns under 'identity', or write 'rowid: rowid' for a table without a key"));
+        }
+    };
+    for parent in table.parents.iter().chain(table.through.iter().map(|through| &through.parent)) {
+        if !raw.tables.contains_key(&parent.value) {
+            return Err(yaml::refuse_at(
+                file,
+                parent,
+                format!("table '{name}' names the unmapped parent '{}'", parent.value),
+            ));
+        }
+    }
+    let key = match &table.through {
+        Some(through) => {
+            cells(&through.columns)?;
+            let columns = through.columns.iter().map(|column| column.value.clone()).collect();
+            Key::Through(Through {
+                columns,
+                parent: through.parent.value.clone(),
+                referenced: through.referenced.clone(),
+            })
+        }
+        None if table.key.is_empty() => Key::Cells(identity.clone()),
+        None => Key::Cells(cells(&table.key)?),
+    };
+    let mut parents: Vec<String> = table.parents.iter().map(|parent| parent.value.clone()).collect();
+    if let Key::Through(through) = &key
+        && !parents.contains(&through.parent)
+    {
+        parents.push(through.parent.clone());
+    }
+    let events = table.events.clone().unwrap_or_default();
+    let mut updates = Vec::new();
+    for update in &events.updates {
+        updates.push(UpdateType { columns: cells(&update.columns)?, name: update.name.clone() });
+    }
+    Ok(Table {
+        index: 0,
+        name: name.to_owned(),
+        topic: topic.value.clone(),
+        columns,
+        rowid,
+        identity,
+        key,
+        parents,
+        order: table.order.as_ref().map(cell).transpose()?,
+        time: table.time.as_ref().map(cell).transpose()?,
+        events: EventTypes {
+            insert: events.insert.unwrap_or_else(|| format!("{name}.inserted")),
+            update: events.update.unwrap_or_else(|| format!("{name}.updated")),
+            updates,
+            delete: events.delete.unwrap_or_else(|| format!("{name}.deleted")),
+        },
+        never: table.never.clone(),
+    })
+}
+
+fn resolve_columns(
+    file: &str,
+    name: &str,
+    table: &RawTable,
+    generated: &[usize],
+    triggers: &[usize],
+) -> Result<Vec<Column>> {
+    for (column, rules) in &table.rules {
+        if !table.columns.contains_key(column) {
+            return Err(yaml::refuse_at(
+                file,
+                rules,
+                format!("table '{name}' has no column '{column}' to set rules for"),
+            ));
+        }
+    }
+    let columns = table.columns.iter().enumerate().map(|(cell, (column, declared))| Column {
+        name: column.clone(),
+        declared: declared.clone(),
+        generated: generated.contains(&cell),
+        set_by_trigger: triggers.contains(&cell),
+        rules: table.rules.get(column).map_or_else(Vec::new, |rules| rules.value.compile()),
+    });
+    Ok(columns.collect())
+}
+
+impl RawRules {
+    fn compile(&self) -> Vec<Rule> {
+        let not_null = self.not_null.then_some(Rule::NotNull);
+        let one_of = self.one_of.clone().map(Rule::OneOf);
+        let bounds = self.min.map(Rule::Min).into_iter().chain(self.max.map(Rule::Max));
+        not_null.into_iter().chain(one_of).chain(bounds).chain(self.max_length.map(Rule::MaxLength)).collect()
+    }
+}
+
+fn is_rowid(name: &str) -> bool {
+    ["rowid", "_rowid_", "oid"].contains(&name)
+}
+
+/// Parents before children, else in the order written; a table whose parents form a circle is the error.
+fn by_dependency(mut tables: Vec<Table>) -> std::result::Result<Vec<Table>, String> {
+    let mut sorted: Vec<Table> = Vec::with_capacity(tables.len());
+    while !tables.is_empty() {
+        let ready = tables.iter().position(|table| {
+            table.parents.iter().all(|parent| *parent == table.name || sorted.iter().any(|done| done.name == *parent))
+        });
+        match ready {
+            Some(index) => sorted.push(tables.remove(index)),
+            None => return Err(tables.remove(0).name),
+        }
+    }
+    Ok(sorted)
+}

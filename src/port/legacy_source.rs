@@ -1,0 +1,38 @@
+//! The legacy store, read only, one consistent snapshot at a time.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::Result;
+use crate::mapping::{Rows, Table};
+
+/// Where a table's copy stands: the range key (rowid, or the key columns) of the last row read, in the exact form of
+/// event rows. Empty before the first row.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cursor(pub Vec<serde_json::Value>);
+
+/// One store of legacy rows.
+pub trait LegacySource: Send + Sync {
+    /// Name for people and for `ce_source`, without secrets: `sqlite`.
+    fn kind(&self) -> &'static str;
+
+    /// Where it lies, for people.
+    fn describe(&self) -> String;
+
+    /// Opens a consistent read snapshot. Never takes a lock the legacy's writers would feel.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>>;
+
+    /// Bytes the legacy must keep for open snapshots (the size of its write-ahead log), watched by replay.
+    fn retained_bytes(&self) -> u64;
+}
+
+/// One consistent view of all tables. Rows are lent in the layout of [`Table::layout`].
+pub trait Snapshot: Send {
+    /// Names of the tables found that hold rows of users, without the store's internal ones.
+    fn tables(&self) -> Result<Vec<String>>;
+
+    fn count(&mut self, table: &Table) -> Result<u64>;
+
+    /// Fills `rows` (reset first) with the rows after `cursor` in range-key order, up to `max_rows` or about 1 MiB,
+    /// and moves the cursor; empty when the table is through.
+    fn read(&mut self, table: &Table, cursor: &mut Cursor, max_rows: usize, rows: &mut Rows) -> Result<()>;
+}

@@ -1,0 +1,28 @@
+//! What an engine tells while it works. The default does nothing.
+
+use crate::base::Result;
+
+/// A listener of one run. Called often: keep it cheap.
+pub trait Progress: Send + Sync {
+    /// A stretch of work begins: what, and how many rows are expected, if known.
+    fn begin(&self, _what: &str, _expected: Option<u64>) {}
+
+    fn advance(&self, _rows: u64) {}
+
+    /// The run slows itself down, or no longer does (`None`), and why.
+    fn throttled(&self, _reason: Option<&str>) {}
+
+    fn note(&self, _text: &str) {}
+
+    fn end(&self) {}
+
+    /// Asked between batches: an error of [`crate::base::Kind::Interrupted`] or `Fenced` ends the run at a safe place.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Says nothing, never stops.
+pub struct Silent;
+
+impl Progress for Silent {}

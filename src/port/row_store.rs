@@ -1,0 +1,90 @@
+//! The projection: tables of the legacy's shape, each row with its last event, and the position they stand at.
+
+use std::sync::Arc;
+
+use crate::base::Result;
+use crate::mapping::{Mapping, Row, Rows, Table};
+use crate::port::event_log::{Offset, Positions};
+
+/// The last event of a row, kept in its trailing `_cf_*` columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastEvent {
+    pub partition: i32,
+    pub offset: Offset,
+    pub id: [u8; 16],
+    pub sequence: i64,
+}
+
+/// Rebuild favours throughput (large transactions, indexes afterwards), live favours short transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Rebuild,
+    Live,
+}
+
+/// One effect of an event on a table. Rows come in the layout of [`Table::layout`]; a delete carries its identity cells,
+/// the other cells are null.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    Put(Row<'a>),
+    Delete(Row<'a>),
+}
+
+/// What a store says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreState {
+    /// The mapping the tables were made for; empty in a new store.
+    pub mapping_hash: String,
+    /// Raised by each claim; a commit under an older one changes nothing.
+    pub epoch: u64,
+    pub positions: Positions,
+    /// Set while a rebuild is unfinished.
+    pub rebuilding: bool,
+}
+
+/// A projection store. Opening it reads nothing and changes nothing.
+pub trait RowStore: Send + Sync {
+    fn describe(&self) -> String;
+
+    /// What the store holds; `None` when it was never made.
+    fn state(&self) -> Result<Option<StoreState>>;
+
+    /// Makes missing tables, raises the epoch, and thereby stops every older projector's commits.
+    /// With `Mode::Rebuild` all rows and positions are dropped first, in the same transaction.
+    fn claim(&self, mapping: &Arc<Mapping>, mode: Mode) -> Result<Box<dyn RowWriter>>;
+
+    /// A consistent read view of the rows.
+    fn view(&self, mapping: &Arc<Mapping>) -> Result<Box<dyn RowView>>;
+}
+
+/// Applies changes under one epoch. A transaction begins with the first `apply`.
+pub trait RowWriter: Send {
+    fn state(&self) -> &StoreState;
+
+    /// Applies one change by the fold's rule: within a partition the later offset wins, across partitions the higher sequence.
+    fn apply(&mut self, table: usize, change: Change<'_>, event: LastEvent) -> Result<()>;
+
+    /// Compare-and-sets (positions, epoch) in the transaction of the rows; [`crate::base::Kind::Fenced`] changes nothing.
+    fn commit(&mut self, positions: &Positions) -> Result<()>;
+
+    /// Ends a rebuild: builds the indexes and marks the store whole.
+    fn finish(&mut self) -> Result<()>;
+}
+
+/// A consistent view: every read sees the same rows and positions.
+pub trait RowView: Send {
+    fn state(&self) -> &StoreState;
+
+    fn count(&mut self, table: usize) -> Result<u64>;
+
+    /// Lends all rows of a table in chunks, in store order, with the last event of each.
+    fn scan(&mut self, table: &Table, each: &mut dyn FnMut(&Rows, &[LastEvent]) -> Result<()>) -> Result<()>;
+
+    /// Lends the rows with these identities (chunks of any size), in any order; identities without a row are left out.
+    fn lookup(
+        &mut self,
+        table: &Table,
+        identities: &Rows,
+        each: &mut dyn FnMut(Row<'_>, LastEvent) -> Result<()>,
+    ) -> Result<()>;
+}

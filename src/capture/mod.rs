@@ -1,0 +1,1 @@
+//! Turning committed legacy rows into events.

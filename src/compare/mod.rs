@@ -1,0 +1,1 @@
+//! Comparing legacy rows with the fold of their events.

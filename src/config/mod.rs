@@ -1,0 +1,1 @@
+//! crossfade.yaml: what a migration is made of.

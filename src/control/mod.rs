@@ -1,0 +1,1 @@
+//! Who may act: the run lock and the journalled steps.

@@ -1,0 +1,2 @@
+//! Events: envelope, identity, exact row images.
+pub mod partition;

@@ -1,0 +1,1 @@
+//! Applying events to rows, and the snapshot form.

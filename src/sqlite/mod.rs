@@ -1,0 +1,1 @@
+//! SQLite as legacy store and as projection.

@@ -68,24 +68,18 @@ fi
 wanted=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$root/Cargo.toml")
 # A shell that was open while rustup was installed does not have it on its PATH yet.
 if ! have cargo && [ -x "$HOME/.cargo/bin/cargo" ]; then PATH=$HOME/.cargo/bin:$PATH; fi
-if ! have cargo || ! have rustc; then
-    if have rustup; then
-        stop "no Rust toolchain is set up; run: rustup default stable"
-    fi
-    stop "Rust $wanted or newer is needed; install rustup (https://rustup.rs, or Debian's package rustup), then run: rustup default stable"
-fi
-found=$(cd "$root" && rustc --version | sed 's/^rustc \([0-9.]*\).*/\1/')
-if [ "$(printf '%s\n%s\n' "$wanted" "$found" | sort -V | head -n 1)" != "$wanted" ]; then
-    if have rustup; then
-        stop "rustc $found is too old, $wanted or newer is needed; run: rustup update stable && rustup default stable"
-    fi
-    stop "rustc $found is too old, $wanted or newer is needed; install rustup (https://rustup.rs), then run: rustup default stable"
+found=$(cd "$root" && cargo --version >/dev/null 2>&1 && rustc --version 2>/dev/null | sed 's/^rustc \([0-9.]*\).*/\1/') || found=''
+if [ "$(printf '%s\n%s\n' "$wanted" "${found:-0}" | sort -V | head -n 1)" != "$wanted" ]; then
+    command='rustup toolchain install stable --profile minimal --component rustfmt,clippy && rustup default stable'
+    have rustup || command="install rustup (see https://rustup.rs), then: $command"
+    stop "Rust $wanted or newer is needed, ${found:-none} was found; run: $command"
 fi
 if $needs; then exit 0; fi
 
 bin=$prefix/bin
-mkdir -p "$bin" 2>/dev/null && [ -w "$bin" ] ||
+if ! mkdir -p "$bin" 2>/dev/null || ! [ -w "$bin" ]; then
     stop "cannot write to $bin; choose another place with --prefix DIR, or run as root"
+fi
 
 # Said in full, so that a configuration elsewhere cannot put the binary where the next lines do not look.
 target=${CARGO_TARGET_DIR:-$root/target}

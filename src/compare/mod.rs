@@ -1,1 +1,9 @@
 //! Comparing legacy rows with the fold of their events.
+
+mod buckets;
+mod differences;
+mod locate;
+mod run;
+
+pub use differences::{Counts, Pair, differences};
+pub use run::{Evidence, Job, compare};

@@ -1,2 +1,16 @@
 //! Events: envelope, identity, exact row images.
+
+pub mod codec;
+pub mod decode;
+pub mod encode;
+pub mod envelope;
+pub mod id;
 pub mod partition;
+pub mod sequence;
+pub mod time;
+mod upcast;
+
+pub use decode::{Decoder, RowEvent};
+pub use encode::Encoder;
+pub use envelope::{Envelope, Op, Stamp};
+pub use sequence::Sequence;

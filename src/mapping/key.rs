@@ -57,6 +57,25 @@ impl KeyText {
     }
 }
 
+impl Table {
+    /// A row's identity for people: `id=…`, several separated by commas.
+    pub fn identity_text(&self, row: Row<'_>) -> String {
+        let mut text = KeyText::default();
+        let mut part = |cell: &usize| {
+            let name = self.fields().nth(*cell).unwrap_or_default();
+            let value = match row.get(*cell) {
+                Value::Null => "NULL".to_owned(),
+                Value::Blob(bytes) => format!("blob of {} bytes", bytes.len()),
+                value => text
+                    .text([value].into_iter())
+                    .map_or_else(String::new, |text| String::from_utf8_lossy(text).into_owned()),
+            };
+            format!("{name}={value}")
+        };
+        self.identity.iter().map(&mut part).collect::<Vec<_>>().join(", ")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,7 +16,6 @@ pub const ALL: &[&str] = &[
     "replay.before-done",
     "replay.after-done",
     "project.claimed",
-    "project.rows-applied",
     "project.before-commit",
     "project.after-commit",
     "project.indexes-built",

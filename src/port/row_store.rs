@@ -3,17 +3,9 @@
 use std::sync::Arc;
 
 use crate::base::Result;
+pub use crate::fold::LastEvent;
 use crate::mapping::{Mapping, Row, Rows, Table};
-use crate::port::event_log::{Offset, Positions};
-
-/// The last event of a row, kept in its trailing `_cf_*` columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LastEvent {
-    pub partition: i32,
-    pub offset: Offset,
-    pub id: [u8; 16],
-    pub sequence: i64,
-}
+use crate::port::event_log::Positions;
 
 /// Rebuild favours throughput (large transactions, indexes afterwards), live favours short transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,99 @@
+//! One row change into the log: the mapping's rules, the encoding, the size limit, or quarantine.
+
+use std::collections::BTreeMap;
+
+use crate::base::{Error, Result};
+use crate::event::codec::Codec;
+use crate::event::encode::{Encoder, RowChange};
+use crate::event::{Op, Stamp};
+use crate::mapping::{Mapping, Row, Table};
+use crate::port::event_log::{EventLog, LogWriter, Record};
+
+/// A row that may not become an event.
+#[derive(Debug)]
+pub struct Rejected<'a> {
+    pub table: &'a Table,
+    pub row: Row<'a>,
+    pub reason: String,
+}
+
+/// Takes rejected rows when the operator asked for quarantine.
+pub type Quarantined<'a> = dyn FnMut(&Rejected<'_>) -> Result<()> + Send + 'a;
+
+/// Writes row changes of all tables of a mapping.
+pub(super) struct Emitter<'a> {
+    mapping: &'a Mapping,
+    encoders: Vec<Encoder<'a>>,
+    limits: BTreeMap<&'a str, usize>,
+    pub timestamp: i64,
+}
+
+impl<'a> Emitter<'a> {
+    /// `store` names the legacy store in ids; the stamp's source adds the capture.
+    pub(super) fn new(
+        log: &dyn EventLog,
+        mapping: &'a Mapping,
+        codec: &'a dyn Codec,
+        (migration, store): (&str, &str),
+        stamp: &Stamp,
+    ) -> Result<Self> {
+        let mut limits = BTreeMap::new();
+        for table in &mapping.tables {
+            if !limits.contains_key(table.topic.as_str()) {
+                limits.insert(table.topic.as_str(), log.max_record_bytes(&table.topic)?);
+            }
+        }
+        let encoders = mapping.tables.iter().map(|table| Encoder::new(table, codec, migration, store, stamp.clone()));
+        Ok(Self { mapping, encoders: encoders.collect(), limits, timestamp: 0 })
+    }
+
+    /// Appends the event of one change; `Ok(Err(reason))` when the row may not become one.
+    pub(super) fn append(
+        &mut self,
+        writer: &mut dyn LogWriter,
+        table: usize,
+        change: RowChange<'_>,
+    ) -> Result<std::result::Result<(), String>> {
+        let mapped = &self.mapping.tables[table];
+        if change.op != Op::Delete
+            && let Some(broken) = mapped.broken(change.row)
+        {
+            return Ok(Err(broken.to_string()));
+        }
+        let Ok(event) = self.encoders[table].encode(change) else {
+            return Ok(Err("its key is null or a blob, and no event can have such a key".to_owned()));
+        };
+        let (size, limit) = (event.size(), self.limits[mapped.topic.as_str()]);
+        if size > limit {
+            return Ok(Err(format!(
+                "its event has {size} bytes, and topic '{}' takes at most {limit} (max.message.bytes)",
+                mapped.topic
+            )));
+        }
+        writer.append(&Record {
+            topic: &mapped.topic,
+            partition: None,
+            key: event.key,
+            value: event.value,
+            headers: event.headers(),
+            timestamp: self.timestamp,
+        })?;
+        Ok(Ok(()))
+    }
+}
+
+/// Hands a rejected row to quarantine, or stops with an error that names it.
+pub(super) fn reject(
+    table: &Table,
+    row: Row<'_>,
+    reason: String,
+    quarantine: Option<&mut Quarantined<'_>>,
+) -> Result<()> {
+    match quarantine {
+        Some(quarantine) => quarantine(&Rejected { table, row, reason }),
+        None => {
+            let message = format!("table '{}', row {}: {reason}", table.name, table.identity_text(row));
+            Err(Error::row(message).hint("correct the row or the rule, or go on without such rows: --quarantine FILE"))
+        }
+    }
+}

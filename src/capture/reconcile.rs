@@ -1,0 +1,144 @@
+//! One pass that compares rows with the fold and emits what differs.
+
+use super::emit::{Emitter, Quarantined, reject};
+use super::state::{Phase, ReplayState, WRITER_ROLE};
+use crate::base::{Error, Kind, Millis, Result};
+use crate::compare::{Pair, differences};
+use crate::event::codec::Codec;
+use crate::event::encode::RowChange;
+use crate::event::id::reconcile_change;
+use crate::event::{Op, Stamp};
+use crate::mapping::{KeyText, Mapping};
+use crate::port::boundary::boundary;
+use crate::port::event_log::{EventLog, LogWriter};
+use crate::port::legacy_source::LegacySource;
+use crate::port::progress::Progress;
+use crate::port::row_store::RowView;
+
+/// A reconcile of one legacy store with a projection that stands at the log's end.
+pub struct Reconcile<'a> {
+    pub source: &'a dyn LegacySource,
+    pub log: &'a dyn EventLog,
+    pub mapping: &'a Mapping,
+    pub codec: &'a dyn Codec,
+    pub migration: &'a str,
+    pub instance: &'a str,
+    pub progress: &'a dyn Progress,
+    pub now: &'a (dyn Fn() -> Millis + Sync),
+}
+
+/// Events a reconcile wrote, by what they tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    pub inserted: u64,
+    pub updated: u64,
+    pub deleted: u64,
+}
+
+impl Reconciled {
+    pub fn events(&self) -> u64 {
+        self.inserted + self.updated + self.deleted
+    }
+}
+
+/// Events in one transaction.
+const TRANSACTION_EVENTS: u64 = 20_000;
+
+impl Reconcile<'_> {
+    /// Compares one fresh snapshot with `view`, writes what differs, and ends the replay's phase as `Done`.
+    ///
+    /// The view must stand at the read-committed end, under the run lock: otherwise events would be written twice.
+    /// After an error of [`Kind::Unknown`] bring the projection to the end and run it again.
+    pub fn run(
+        &self,
+        view: &mut dyn RowView,
+        mut quarantine: Option<&mut Quarantined<'_>>,
+    ) -> Result<(ReplayState, Reconciled)> {
+        let mut writer = self.log.open_writer(&format!("{}/{WRITER_ROLE}", self.migration), self.instance)?;
+        let checkpoint =
+            writer.checkpoint().ok_or_else(|| Error::new(Kind::Refused, "there is no replay to reconcile"))?;
+        let mut state = ReplayState::of(checkpoint)?;
+        let mut snapshot = self.source.snapshot()?;
+        state.snapshot_at = (self.now)();
+        let store = format!("{}/{}", self.migration, self.source.kind());
+        let stamp = Stamp { source: format!("{store}#reconcile"), generation: state.generation };
+        let mut emitter = Emitter::new(self.log, self.mapping, self.codec, (self.migration, &store), &stamp)?;
+        emitter.timestamp = (self.now)();
+        let mut done = Reconciled::default();
+        let mut quarantined = 0;
+        let mut open = 0;
+        let mut keys = (KeyText::default(), KeyText::default());
+        differences(self.mapping, snapshot.as_mut(), view, self.progress, &mut |pairs| {
+            for pair in pairs {
+                for op in changes(pair, &mut keys).iter().copied() {
+                    match self.emit(&mut emitter, writer.as_mut(), pair, op, &mut state)? {
+                        Ok(()) => match op {
+                            Op::Delete => done.deleted += 1,
+                            Op::Update => done.updated += 1,
+                            Op::Insert | Op::Base => done.inserted += 1,
+                        },
+                        Err(reason) => {
+                            if let Some(row) = pair.legacy {
+                                reject(pair.table, row, reason, quarantine.as_deref_mut())?;
+                            }
+                            quarantined += 1;
+                        }
+                    }
+                    open += 1;
+                }
+            }
+            if open >= TRANSACTION_EVENTS {
+                self.commit(writer.as_mut(), &state)?;
+                open = 0;
+            }
+            self.progress.check()
+        })?;
+        state.quarantined = quarantined;
+        state.phase = Phase::Done;
+        self.commit(writer.as_mut(), &state)?;
+        Ok((state, done))
+    }
+
+    fn emit(
+        &self,
+        emitter: &mut Emitter<'_>,
+        writer: &mut dyn LogWriter,
+        pair: &Pair<'_>,
+        op: Op,
+        state: &mut ReplayState,
+    ) -> Result<std::result::Result<(), String>> {
+        let previous = pair.projected.map_or([0; 16], |(_, last)| last.id);
+        let old = pair.projected.map(|(row, _)| row);
+        let Some(row) = (if op == Op::Delete { old } else { pair.legacy }) else { return Ok(Ok(())) };
+        let change = reconcile_change(previous, (op != Op::Delete).then_some(row));
+        let before = if op == Op::Update { old } else { None };
+        let appended = emitter.append(
+            writer,
+            pair.table.index,
+            RowChange { op, row, before, change: &change, count: state.count + 1 },
+        )?;
+        if appended.is_ok() {
+            state.count += 1;
+        }
+        Ok(appended)
+    }
+
+    fn commit(&self, writer: &mut dyn LogWriter, state: &ReplayState) -> Result<()> {
+        boundary("reconcile.before-commit");
+        writer.commit(&self.mapping.hash, state.to_json()?)?;
+        boundary("reconcile.after-commit");
+        Ok(())
+    }
+}
+
+/// The events that bring the fold of one identity to the legacy's row. A changed record key is a delete under the old
+/// key and an insert under the new one, because the two may lie in different partitions.
+fn changes(pair: &Pair<'_>, keys: &mut (KeyText, KeyText)) -> &'static [Op] {
+    match (pair.legacy, pair.projected) {
+        (Some(_), None) => &[Op::Insert],
+        (None, Some(_)) => &[Op::Delete],
+        (None, None) => &[],
+        (Some(new), Some((old, _))) if keys.0.write(pair.table, new) == keys.1.write(pair.table, old) => &[Op::Update],
+        (Some(_), Some(_)) => &[Op::Delete, Op::Insert],
+    }
+}

@@ -1,0 +1,85 @@
+//! The events of differing keys, read from the log in one pass and folded as they go by.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use super::Pair;
+use crate::base::Result;
+use crate::event::partition::partition;
+use crate::event::{Decoder, Envelope, Op, Sequence};
+use crate::fold::{LastEvent, Trace, Traced};
+use crate::mapping::{KeyText, Mapping, Row, Table};
+use crate::port::event_log::{Batch, EventLog, Positions};
+
+/// The trace of each pair, in order. Reads only the partitions the pairs' keys lie in, up to the read-committed end.
+pub(super) fn traces(log: &dyn EventLog, mapping: &Mapping, pairs: &[Pair<'_>]) -> Result<Vec<Trace>> {
+    let mut traces: Vec<Trace> = pairs.iter().map(|pair| Trace::new(pair.legacy.map(|row| row.to_rows()))).collect();
+    let mut identities: HashMap<(usize, Vec<u8>), usize> = HashMap::new();
+    let mut keys: HashSet<Vec<u8>> = HashSet::new();
+    let mut places: BTreeSet<(String, i32)> = BTreeSet::new();
+    let mut key = KeyText::default();
+    let (mut from, mut until) = (Positions::new(), Positions::new());
+    let mut ends = HashMap::new();
+    for (number, pair) in pairs.iter().enumerate() {
+        let topic = &pair.table.topic;
+        if !ends.contains_key(topic) {
+            ends.insert(topic.clone(), log.ends(topic)?);
+        }
+        let partitions = ends[topic].len() as i32;
+        for row in pair.legacy.into_iter().chain(pair.projected.map(|(row, _)| row)) {
+            identities.insert((pair.table.index, identity(pair.table, row)), number);
+            if let Some(text) = key.write(pair.table, row) {
+                places.insert((topic.clone(), partition(text, partitions)));
+                keys.insert(text.to_vec());
+            }
+        }
+        // A projected row names the partition of its last event, which a row whose key was changed behind it would not.
+        if let Some((_, last)) = pair.projected {
+            places.insert((topic.clone(), last.partition));
+        }
+    }
+    for place in places {
+        if let Some(found) = ends[&place.0].get(&place.1).filter(|found| found.committed > found.low) {
+            from.insert(place.clone(), found.low);
+            until.insert(place, found.committed);
+        }
+    }
+    if from.is_empty() {
+        return Ok(traces);
+    }
+    let mut reader = log.open_reader(&from)?;
+    let (mut batch, mut decoder) = (Batch::default(), Decoder::new(mapping));
+    let mut chunks = decoder.chunks();
+    while until.iter().any(|(place, end)| reader.positions().get(place).is_none_or(|at| at < end)) {
+        reader.read(&mut batch, 4_000, Duration::from_millis(100))?;
+        for record in batch.iter() {
+            if !keys.contains(record.key) {
+                continue;
+            }
+            let Some(envelope) = Envelope::read(record.headers())?.filter(Envelope::authoritative) else { continue };
+            let event = decoder.decode(record.value, record.key, &mut chunks)?;
+            let table = &mapping.tables[event.table];
+            let rows = &mut chunks[event.table];
+            if let Some(number) = identities.get(&(event.table, identity(table, rows.row(0)))) {
+                let last = LastEvent {
+                    partition: record.partition,
+                    offset: record.offset,
+                    id: envelope.id,
+                    sequence: Sequence::number(envelope.sequence),
+                };
+                let image = (event.op != Op::Delete).then(|| rows.row(0));
+                traces[*number].apply(image, Traced { last, event_type: envelope.event_type.to_owned() });
+            }
+            rows.reset(table.width());
+        }
+    }
+    Ok(traces)
+}
+
+fn identity(table: &Table, row: Row<'_>) -> Vec<u8> {
+    let mut image = Vec::new();
+    for cell in &table.identity {
+        row.get(*cell).write_image(&mut image);
+    }
+    image
+}

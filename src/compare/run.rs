@@ -1,0 +1,152 @@
+//! From differing pairs to an outcome: which of row, fold and projection disagree, and since which event.
+
+use super::locate::traces;
+use super::{Pair, differences};
+use crate::base::Result;
+use crate::diff::{Column, Difference, Event, Ignored, Kind, Sample, TableCoverage, explain};
+use crate::event::codec::{Codec, Exact};
+use crate::event::id;
+use crate::fold::{Trace, Traced};
+use crate::mapping::{Mapping, Row, Table};
+use crate::port::event_log::EventLog;
+use crate::port::legacy_source::Snapshot;
+use crate::port::progress::Progress;
+use crate::port::row_store::RowView;
+
+/// What is compared, and by which rules.
+pub struct Job<'a> {
+    pub mapping: &'a Mapping,
+    pub snapshot: &'a mut dyn Snapshot,
+    pub view: &'a mut dyn RowView,
+    /// Read for differing keys only; without it no event is named.
+    pub log: Option<&'a dyn EventLog>,
+    pub ignore: &'a [Ignored],
+    /// `YYYY-MM-DD`.
+    pub today: &'a str,
+    /// Whether a legacy row was kept from becoming an event (quarantine): then it is skipped, not missing.
+    pub rejected: &'a (dyn Fn(&Table, Row<'_>) -> bool + Sync),
+    pub max_samples: usize,
+    pub progress: &'a dyn Progress,
+}
+
+/// What a comparison found, before the verdict.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    pub tables: Vec<TableCoverage>,
+    pub samples: Vec<Sample>,
+}
+
+/// Long values are cut in the middle for people; the digest has seen all of them.
+const SHOWN: usize = 2_000;
+
+/// Compares every mapped row; `each` gets every differing key with its kind, explained ones too.
+pub fn compare(job: Job<'_>, each: &mut dyn FnMut(&Sample) -> Result<()>) -> Result<Evidence> {
+    let Job { mapping, snapshot, view, log, ignore, today, rejected, max_samples, progress } = job;
+    let coverage =
+        |table: &Table| TableCoverage { table: table.name.clone(), state: "mapped".into(), ..TableCoverage::default() };
+    let mut tables: Vec<TableCoverage> = mapping.tables.iter().map(coverage).collect();
+    let mut samples = Vec::new();
+    let counts = differences(mapping, snapshot, view, progress, &mut |pairs| {
+        let traced = match log {
+            Some(log) => traces(log, mapping, pairs)?.into_iter().map(Some).collect(),
+            None => (0..pairs.len()).map(|_| None).collect::<Vec<_>>(),
+        };
+        for (pair, trace) in pairs.iter().zip(&traced) {
+            let coverage = &mut tables[pair.table.index];
+            if pair.legacy.is_some_and(|row| rejected(pair.table, row)) {
+                coverage.skipped += 1;
+                continue;
+            }
+            let mut sample = sample(pair, trace.as_ref());
+            let columns: Vec<&str> = sample.columns.iter().map(|column| column.name.as_str()).collect();
+            if sample.difference == Difference::Changed {
+                sample.explained_by = explain(ignore, &pair.table.name, &columns, today);
+            }
+            match (&sample.explained_by, sample.difference) {
+                (Some(_), _) => coverage.explained += 1,
+                (None, Difference::Missing) => coverage.missing += 1,
+                (None, Difference::Extra) => coverage.extra += 1,
+                (None, Difference::Changed) => coverage.changed += 1,
+            }
+            each(&sample)?;
+            if samples.len() < max_samples {
+                samples.push(sample);
+            }
+        }
+        Ok(())
+    })?;
+    for (coverage, seen) in tables.iter_mut().zip(&counts) {
+        coverage.legacy_rows = seen.legacy_rows;
+        coverage.projected_rows = seen.projected_rows;
+        coverage.compared = seen.compared - coverage.skipped;
+        coverage.skipped += seen.skipped;
+    }
+    Ok(Evidence { tables, samples })
+}
+
+fn sample(pair: &Pair<'_>, trace: Option<&Trace>) -> Sample {
+    let (table, legacy, projected) = (pair.table, pair.legacy, pair.projected.map(|(row, _)| row));
+    let fold = trace.and_then(Trace::row);
+    let equal = |one: Option<Row<'_>>, two: Option<Row<'_>>| match (one, two) {
+        (None, None) => true,
+        (Some(one), Some(two)) => one.values().eq(two.values()),
+        _ => false,
+    };
+    let kind = match trace {
+        None => Kind::RowProjection,
+        Some(_) => match (equal(legacy, fold), equal(projected, fold)) {
+            (false, true) => Kind::RowFold,
+            (true, _) => Kind::ProjectionFold,
+            (false, false) => Kind::Both,
+        },
+    };
+    let difference = match (legacy, projected) {
+        (Some(_), None) => Difference::Missing,
+        (None, _) => Difference::Extra,
+        (Some(_), Some(_)) => Difference::Changed,
+    };
+    let place = |traced: &Traced| Event {
+        topic: table.topic.clone(),
+        partition: traced.last.partition,
+        offset: traced.last.offset,
+        event_type: traced.event_type.clone(),
+        id: id::text(traced.last.id),
+    };
+    let event = match kind {
+        Kind::RowFold | Kind::Both => trace.and_then(Trace::diverging),
+        _ => trace.and_then(Trace::last),
+    };
+    let mut columns = Vec::new();
+    let names = table.fields().chain(table.key_cell().map(|_| "(record key)"));
+    for (cell, name) in names.enumerate() {
+        let at = |row: Option<Row<'_>>| row.map(|row| shown(row, cell));
+        // Where a side has no row at all, the key says so; listing every column would be noise.
+        let differ = |one: Option<Row<'_>>, two: Option<Row<'_>>| matches!((one, two), (Some(one), Some(two)) if one.get(cell) != two.get(cell));
+        if differ(legacy, projected) || differ(legacy, fold) || differ(fold, projected) {
+            columns.push(Column {
+                name: name.to_owned(),
+                legacy: at(legacy),
+                fold: at(fold),
+                projection: at(projected),
+                last_agreed: trace.and_then(|trace| trace.agreed(cell)).map(place),
+            });
+        }
+    }
+    let row = legacy.or(projected);
+    let key = row.map_or_else(String::new, |row| table.identity_text(row));
+    Sample { table: table.name.clone(), key, kind, difference, columns, event: event.map(place), explained_by: None }
+}
+
+/// A value in its exact event form, cut in the middle when long.
+fn shown(row: Row<'_>, cell: usize) -> String {
+    let mut text = Vec::new();
+    Exact.write(row.get(cell), &mut text);
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let length = text.chars().count();
+    if length <= SHOWN {
+        return text;
+    }
+    let head: String = text.chars().take(SHOWN / 2).collect();
+    let tail: String = text.chars().skip(length - SHOWN / 2).collect();
+    format!("{head} … {} characters left out … {tail}", length - SHOWN / 2 * 2)
+}

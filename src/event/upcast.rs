@@ -1,0 +1,30 @@
+//! Older event values brought to the newest form, one step a version.
+
+use serde_json::{Map, Value};
+
+use super::encode::VERSION;
+use crate::base::{Error, Result};
+
+/// Rewrites a value of `version` as the newest one.
+pub fn upcast(value: &[u8], version: u32) -> Result<Vec<u8>> {
+    let corrupt = |error| Error::corrupt(format!("an event of version {version} cannot be read")).because(error);
+    let mut event: Map<String, Value> = serde_json::from_slice(value).map_err(corrupt)?;
+    for step in version..VERSION {
+        match step {
+            0 => from_0(&mut event),
+            _ => return Err(Error::corrupt(format!("no way is known from event version {step} to {}", step + 1))),
+        }
+    }
+    serde_json::to_vec(&event).map_err(corrupt)
+}
+
+/// Version 0, of the first drafts, named the image `image` and had `copy` for `base`.
+fn from_0(event: &mut Map<String, Value>) {
+    if let Some(image) = event.remove("image") {
+        event.insert("row".to_owned(), image);
+    }
+    if event.get("op").is_some_and(|op| op == "copy") {
+        event.insert("op".to_owned(), "base".into());
+    }
+    event.insert("v".to_owned(), 1.into());
+}

@@ -1,0 +1,242 @@
+//! The fold of the log into a projection store: reading and decoding on one thread, applying on another.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use crate::base::{Error, Result};
+use crate::event::{Decoder, Envelope, Op, Sequence};
+use crate::fold::LastEvent;
+use crate::mapping::{Mapping, Rows};
+use crate::port::boundary::boundary;
+use crate::port::event_log::{Batch, EventLog, Positions};
+use crate::port::progress::Progress;
+use crate::port::row_store::{Change, Mode, RowStore, RowWriter};
+
+/// Rows in one transaction of a rebuild: each dirties most index leaves once, so large ones are cheap.
+const REBUILD_ROWS: u64 = 50_000;
+/// Rows in one transaction while live, at most.
+const LIVE_ROWS: u64 = 2_000;
+const READ_RECORDS: usize = 2_000;
+const WAIT: Duration = Duration::from_millis(100);
+
+/// Folds a log into a store.
+pub struct Projector<'a> {
+    pub log: &'a dyn EventLog,
+    pub store: &'a dyn RowStore,
+    pub mapping: &'a Arc<Mapping>,
+    pub progress: &'a dyn Progress,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Projected {
+    /// Row events applied, repeats among them.
+    pub applied: u64,
+    /// Records that are no authoritative row events.
+    pub passed_over: u64,
+    pub positions: Positions,
+}
+
+/// Decoded records on their way from the reading to the applying thread.
+struct Chunk {
+    tables: Vec<Rows>,
+    /// (table, row in its chunk, operation, event), in log order.
+    changes: Vec<(usize, usize, Op, LastEvent)>,
+    positions: Positions,
+    passed_over: u64,
+}
+
+/// The partitions of the mapping's row topics whose position lies before the read-committed end, with both.
+pub fn behind(log: &dyn EventLog, mapping: &Mapping, positions: &Positions) -> Result<Vec<(String, i32, i64, i64)>> {
+    let mut late = Vec::new();
+    for (place, end) in ends(log, mapping)? {
+        let at = positions.get(&place).copied().unwrap_or(0);
+        if at < end {
+            late.push((place.0, place.1, at, end));
+        }
+    }
+    Ok(late)
+}
+
+fn ends(log: &dyn EventLog, mapping: &Mapping) -> Result<Positions> {
+    let mut topics: Vec<&str> = mapping.tables.iter().map(|table| table.topic.as_str()).collect();
+    topics.sort_unstable();
+    topics.dedup();
+    let mut ends = BTreeMap::new();
+    for topic in topics {
+        for (partition, found) in log.ends(topic)? {
+            ends.insert((topic.to_owned(), partition), found.committed);
+        }
+    }
+    Ok(ends)
+}
+
+impl Projector<'_> {
+    /// Drops what the store holds and folds the whole log anew, up to the end found at the start.
+    pub fn rebuild(&self) -> Result<Projected> {
+        let writer = self.store.claim(self.mapping, Mode::Rebuild)?;
+        self.run(writer, REBUILD_ROWS, false)
+    }
+
+    /// Goes on from where the store stands, up to the end found at the start. A store that is new, or whose rebuild was
+    /// cut short, is rebuilt.
+    pub fn catch_up(&self) -> Result<Projected> {
+        match self.store.state()? {
+            Some(state) if !state.rebuilding && !state.positions.is_empty() => {
+                self.run(self.store.claim(self.mapping, Mode::Live)?, LIVE_ROWS, false)
+            }
+            _ => self.rebuild(),
+        }
+    }
+
+    /// Goes on for ever, in short transactions, until the progress listener ends the run.
+    pub fn live(&self) -> Result<Projected> {
+        self.catch_up()?;
+        self.run(self.store.claim(self.mapping, Mode::Live)?, LIVE_ROWS, true)
+    }
+
+    fn run(&self, mut writer: Box<dyn RowWriter>, transaction_rows: u64, live: bool) -> Result<Projected> {
+        boundary("project.claimed");
+        let ends = ends(self.log, self.mapping)?;
+        let from: Positions = ends
+            .keys()
+            .map(|place| (place.clone(), writer.state().positions.get(place).copied().unwrap_or(0)))
+            .collect();
+        let left: i64 = ends.iter().map(|(place, end)| (end - from[place]).max(0)).sum();
+        self.progress.begin("project", Some(left as u64));
+        let rebuilding = writer.state().rebuilding;
+        let result = std::thread::scope(|scope| {
+            let (full, filled) = sync_channel(2);
+            let (empty, emptied) = sync_channel(4);
+            let until = (!live).then_some(&ends);
+            let reader = scope.spawn(move || self.read(&from, until, &full, &emptied));
+            let applied = self.apply(writer.as_mut(), transaction_rows, live, filled, &empty);
+            drop(empty);
+            // The reader's own error explains why its channel closed, so it goes first.
+            reader.join().map_err(|_| Error::failed("the reading thread of project panicked"))??;
+            applied
+        });
+        let projected = result?;
+        if rebuilding {
+            self.progress.note("building the indexes");
+            writer.finish()?;
+            boundary("project.indexes-built");
+        }
+        self.progress.end();
+        Ok(projected)
+    }
+
+    /// Reads and decodes until `until` is reached or the applying side has gone.
+    fn read(
+        &self,
+        from: &Positions,
+        until: Option<&Positions>,
+        full: &SyncSender<Chunk>,
+        emptied: &Receiver<Chunk>,
+    ) -> Result<()> {
+        let mut reader = self.log.open_reader(from)?;
+        let mut decoder = Decoder::new(self.mapping);
+        let mut batch = Batch::default();
+        let reached = |positions: &Positions| {
+            until.is_some_and(|until| until.iter().all(|(place, end)| positions.get(place).is_some_and(|at| at >= end)))
+        };
+        loop {
+            let through = reached(reader.positions());
+            if !through {
+                reader.read(&mut batch, READ_RECORDS, WAIT)?;
+            } else {
+                batch.clear();
+            }
+            let mut chunk = emptied.try_recv().unwrap_or_else(|_| Chunk {
+                tables: decoder.chunks(),
+                changes: Vec::new(),
+                positions: Positions::new(),
+                passed_over: 0,
+            });
+            for (rows, table) in chunk.tables.iter_mut().zip(&self.mapping.tables) {
+                rows.reset(table.width());
+            }
+            chunk.changes.clear();
+            chunk.passed_over = 0;
+            for record in batch.iter() {
+                let place = |error: Error| {
+                    let message = format!("{}[{}]@{}: {error}", record.topic, record.partition, record.offset);
+                    Error::new(error.kind(), message).because(error)
+                };
+                let envelope = Envelope::read(record.headers()).map_err(place)?;
+                let Some(envelope) = envelope.filter(Envelope::authoritative) else {
+                    chunk.passed_over += 1;
+                    continue;
+                };
+                let event = decoder.decode(record.value, record.key, &mut chunk.tables).map_err(place)?;
+                let last = LastEvent {
+                    partition: record.partition,
+                    offset: record.offset,
+                    id: envelope.id,
+                    sequence: Sequence::number(envelope.sequence),
+                };
+                chunk.changes.push((event.table, chunk.tables[event.table].len() - 1, event.op, last));
+            }
+            chunk.positions.clone_from(reader.positions());
+            let idle = batch.is_empty() && !through;
+            if full.send(chunk).is_err() || through {
+                return Ok(());
+            }
+            if idle {
+                self.progress.check()?;
+            }
+        }
+    }
+
+    fn apply(
+        &self,
+        writer: &mut dyn RowWriter,
+        transaction_rows: u64,
+        live: bool,
+        filled: Receiver<Chunk>,
+        empty: &SyncSender<Chunk>,
+    ) -> Result<Projected> {
+        let mut projected = Projected::default();
+        let mut open = 0;
+        let mut opened = Instant::now();
+        let mut stands = writer.state().positions.clone();
+        for chunk in filled {
+            if open == 0 {
+                opened = Instant::now();
+            }
+            for (table, row, op, last) in &chunk.changes {
+                let row = chunk.tables[*table].row(*row);
+                let change = if *op == Op::Delete { Change::Delete(row) } else { Change::Put(row) };
+                writer.apply(*table, change, *last)?;
+            }
+            let count = chunk.changes.len() as u64;
+            open += count;
+            projected.applied += count;
+            projected.passed_over += chunk.passed_over;
+            self.progress.advance(count + chunk.passed_over);
+            stands.extend(chunk.positions.iter().map(|(place, at)| (place.clone(), *at)));
+            let idle = count == 0;
+            let _ = empty.try_send(chunk);
+            let old = live && (idle || opened.elapsed() > Duration::from_millis(50));
+            if open >= transaction_rows || (old && stands != writer.state().positions) {
+                self.commit(writer, &stands)?;
+                open = 0;
+                self.progress.check()?;
+            }
+        }
+        if stands != writer.state().positions {
+            self.commit(writer, &stands)?;
+        }
+        projected.positions = stands;
+        Ok(projected)
+    }
+
+    fn commit(&self, writer: &mut dyn RowWriter, positions: &Positions) -> Result<()> {
+        boundary("project.before-commit");
+        writer.commit(positions)?;
+        boundary("project.after-commit");
+        Ok(())
+    }
+}

@@ -1,1 +1,7 @@
-//! crossfade.yaml: what a migration is made of.
+//! crossfade.yaml: what a migration is made of, read strictly, with environment and defaults laid over it.
+
+mod effective;
+mod raw;
+
+pub use effective::{Config, Effective, Home, KafkaHome, Origin, Security, Store};
+pub use raw::RawConfig;

@@ -1,0 +1,278 @@
+//! The settings in force, and where each came from.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::raw::{RawConfig, RawKafka};
+use crate::base::yaml::{self, Spanned};
+use crate::base::{Error, Result};
+use crate::diff::Ignored;
+
+/// Where a value comes from, by rising precedence (a command's own flag comes above all).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Default,
+    File,
+    Environment(String),
+}
+
+/// One setting as it is in force; secrets are shown as `***`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effective {
+    pub name: &'static str,
+    pub value: String,
+    pub origin: Origin,
+}
+
+/// A store by its kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Store {
+    Sqlite(PathBuf),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Home {
+    Embedded(PathBuf),
+    Kafka(KafkaHome),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaHome {
+    pub bootstrap: Vec<String>,
+    pub security: Option<Security>,
+    pub properties: BTreeMap<String, String>,
+}
+
+/// How to authenticate; files are read by whoever connects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Security {
+    pub protocol: Option<String>,
+    pub mechanism: Option<String>,
+    pub username: Option<String>,
+    pub password_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
+    pub certificate_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+}
+
+/// A migration's settings, all paths resolved against the file's folder.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub file: PathBuf,
+    pub migration: String,
+    pub preset: Option<String>,
+    pub mapping: Option<PathBuf>,
+    pub legacy: Store,
+    pub log: Home,
+    pub projection: Store,
+    pub ignore: Vec<Ignored>,
+    pub effective: Vec<Effective>,
+}
+
+/// Looks a variable up; the binary passes the real environment.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+const STATE: &str = ".crossfade";
+
+impl Config {
+    /// Reads the file's text and lays the environment over it.
+    pub fn load(file: &Path, text: &str, env: Lookup<'_>) -> Result<Self> {
+        let name = file.display().to_string();
+        let raw: RawConfig = yaml::parse(&name, text)?;
+        let folder = file.parent().unwrap_or(Path::new("")).to_owned();
+        Loader { name, folder, env, effective: Vec::new() }.load(file, raw)
+    }
+
+    /// The folder of the journal and of what else the tool keeps.
+    pub fn state_folder(&self) -> PathBuf {
+        self.file.parent().unwrap_or(Path::new("")).join(STATE)
+    }
+}
+
+struct Loader<'a> {
+    name: String,
+    folder: PathBuf,
+    env: Lookup<'a>,
+    effective: Vec<Effective>,
+}
+
+impl Loader<'_> {
+    fn load(mut self, file: &Path, raw: RawConfig) -> Result<Config> {
+        if raw.version.value != 1 {
+            let message = format!("version {} is not known to this tool, which reads version 1", raw.version.value);
+            return Err(yaml::refuse_at(&self.name, &raw.version, message));
+        }
+        let migration = raw.migration.value.clone();
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if migration.is_empty() || migration.len() > 60 || !migration.bytes().all(legal) {
+            let message = "a migration's name is 1 to 60 letters, digits, '-' or '_' (it becomes part of topic names)";
+            return Err(yaml::refuse_at(&self.name, &raw.migration, message));
+        }
+        self.note("migration", &migration, Origin::File);
+        let (preset, mapping) = self.mapping(&raw)?;
+        let (text, at) = self.setting("legacy.store", "CROSSFADE_LEGACY_STORE", Some(&raw.legacy.store), "");
+        let legacy = self.store("legacy.store", &text, at)?;
+        let log = self.log(&raw)?;
+        let default = format!("sqlite:{STATE}/projection.db");
+        let (text, at) = self.setting("projection", "CROSSFADE_PROJECTION", raw.projection.as_ref(), &default);
+        let projection = self.store("projection", &text, at)?;
+        if projection == legacy {
+            return Err(Error::config(format!("{}: 'projection' and 'legacy.store' are the same store", self.name)));
+        }
+        let ignore = self.ignore(&raw)?;
+        Ok(Config {
+            file: file.to_owned(),
+            migration,
+            preset,
+            mapping,
+            legacy,
+            log,
+            projection,
+            ignore,
+            effective: self.effective,
+        })
+    }
+
+    fn mapping(&mut self, raw: &RawConfig) -> Result<(Option<String>, Option<PathBuf>)> {
+        match (&raw.legacy.preset, &raw.legacy.mapping) {
+            (Some(preset), None) if preset.value == "acc" => {
+                self.note("legacy.preset", "acc", Origin::File);
+                Ok((Some(preset.value.clone()), None))
+            }
+            (Some(preset), None) => {
+                let error = yaml::refuse_at(&self.name, preset, format!("there is no preset '{}'", preset.value));
+                Err(error
+                    .hint("the presets are: acc. For other tables write 'mapping: FILE' (crossfade init makes one)"))
+            }
+            (None, Some(mapping)) => {
+                self.note("legacy.mapping", &mapping.value, Origin::File);
+                Ok((None, Some(self.folder.join(&mapping.value))))
+            }
+            (Some(_), Some(mapping)) => {
+                Err(yaml::refuse_at(&self.name, mapping, "give either 'preset' or 'mapping', not both"))
+            }
+            (None, None) => Err(yaml::refuse_at(&self.name, &raw.legacy.store, "'legacy' needs 'preset' or 'mapping'")),
+        }
+    }
+
+    fn log(&mut self, raw: &RawConfig) -> Result<Home> {
+        if let (Some(_), Some(kafka)) = (&raw.log.embedded, &raw.log.kafka) {
+            return Err(yaml::refuse_at(&self.name, kafka, "give either 'embedded' or 'kafka', not both"));
+        }
+        let bootstrap = (self.env)("CROSSFADE_LOG_KAFKA_BOOTSTRAP");
+        if bootstrap.is_none() && raw.log.kafka.is_none() {
+            let default = format!("{STATE}/log.db");
+            let (text, _) = self.setting("log.embedded", "CROSSFADE_LOG_EMBEDDED", raw.log.embedded.as_ref(), &default);
+            return Ok(Home::Embedded(self.folder.join(text)));
+        }
+        let empty = RawKafka { bootstrap: Vec::new(), security: None, properties: BTreeMap::new() };
+        let kafka = raw.log.kafka.as_ref().map_or(&empty, |kafka| &kafka.value);
+        let (bootstrap, origin) = match bootstrap {
+            Some(list) => {
+                let list = list.split(',').map(|broker| broker.trim().to_owned()).collect();
+                (list, Origin::Environment("CROSSFADE_LOG_KAFKA_BOOTSTRAP".into()))
+            }
+            None => (kafka.bootstrap.clone(), Origin::File),
+        };
+        if bootstrap.is_empty() || bootstrap.iter().any(String::is_empty) {
+            return Err(Error::config(format!("{}: 'log.kafka.bootstrap' names no broker", self.name)));
+        }
+        self.note("log.kafka.bootstrap", &bootstrap.join(","), origin);
+        let security = kafka.security.as_ref().map(|security| {
+            let path = |file: &Option<String>| file.as_ref().map(|file| self.folder.join(file));
+            Security {
+                protocol: security.protocol.clone(),
+                mechanism: security.mechanism.clone(),
+                username: security.username.clone(),
+                password_file: path(&security.password_file),
+                ca_file: path(&security.ca_file),
+                certificate_file: path(&security.certificate_file),
+                key_file: path(&security.key_file),
+            }
+        });
+        if let Some(security) = &security {
+            self.note("log.kafka.security.protocol", security.protocol.as_deref().unwrap_or("PLAINTEXT"), Origin::File);
+            if security.username.is_some() {
+                self.note(
+                    "log.kafka.security.username",
+                    security.username.as_deref().unwrap_or_default(),
+                    Origin::File,
+                );
+                let password = (self.env)("CROSSFADE_LOG_KAFKA_PASSWORD");
+                let origin = match password {
+                    Some(_) => Origin::Environment("CROSSFADE_LOG_KAFKA_PASSWORD".into()),
+                    None => Origin::File,
+                };
+                self.note("log.kafka.security.password", "***", origin);
+            }
+        }
+        for (name, value) in &kafka.properties {
+            let secret =
+                ["password", "secret", "token", "key.pem", "oauthbearer"].iter().any(|word| name.contains(word));
+            self.note("log.kafka.properties", &format!("{name}={}", if secret { "***" } else { value }), Origin::File);
+        }
+        Ok(Home::Kafka(KafkaHome { bootstrap, security, properties: kafka.properties.clone() }))
+    }
+
+    fn ignore(&mut self, raw: &RawConfig) -> Result<Vec<Ignored>> {
+        let mut rules = Vec::with_capacity(raw.diff.ignore.len());
+        for Spanned { value: rule, .. } in &raw.diff.ignore {
+            for (name, text) in [("reason", &rule.reason), ("owner", &rule.owner)] {
+                if text.value.trim().is_empty() {
+                    return Err(yaml::refuse_at(&self.name, text, format!("an ignore rule needs a '{name}'")));
+                }
+            }
+            if rule.expires.value.parse::<jiff::civil::Date>().is_err() || rule.expires.value.len() != 10 {
+                return Err(yaml::refuse_at(&self.name, &rule.expires, "'expires' is a day, as 2026-12-31"));
+            }
+            self.note(
+                "diff.ignore",
+                &format!("{}.{} until {}", rule.table, rule.column, rule.expires.value),
+                Origin::File,
+            );
+            rules.push(Ignored {
+                table: rule.table.clone(),
+                column: rule.column.clone(),
+                reason: rule.reason.value.clone(),
+                owner: rule.owner.value.clone(),
+                expires: rule.expires.value.clone(),
+            });
+        }
+        Ok(rules)
+    }
+
+    /// The value in force, its origin noted; with the place in the file when it came from there.
+    fn setting<'r>(
+        &mut self,
+        name: &'static str,
+        variable: &str,
+        file: Option<&'r Spanned<String>>,
+        default: &str,
+    ) -> (String, Option<&'r Spanned<String>>) {
+        let (value, origin, at) = match ((self.env)(variable), file) {
+            (Some(value), _) => (value, Origin::Environment(variable.to_owned()), None),
+            (None, Some(spanned)) => (spanned.value.clone(), Origin::File, Some(spanned)),
+            (None, None) => (default.to_owned(), Origin::Default, None),
+        };
+        self.note(name, &value, origin);
+        (value, at)
+    }
+
+    fn store(&self, name: &str, text: &str, at: Option<&Spanned<String>>) -> Result<Store> {
+        let refuse = |message: String| match at {
+            Some(at) => yaml::refuse_at(&self.name, at, message),
+            None => Error::config(format!("{}: {message}", self.name)),
+        };
+        match text.split_once(':') {
+            Some(("sqlite", path)) if !path.is_empty() => Ok(Store::Sqlite(self.folder.join(path))),
+            Some((kind @ ("postgres" | "postgresql" | "files" | "http" | "https"), _)) => {
+                Err(refuse(format!("'{name}': this version reads sqlite:FILE only; '{kind}' stores come later")))
+            }
+            _ => Err(refuse(format!("'{name}' is sqlite:FILE, found '{text}'"))),
+        }
+    }
+
+    fn note(&mut self, name: &'static str, value: &str, origin: Origin) {
+        self.effective.push(Effective { name, value: value.to_owned(), origin });
+    }
+}

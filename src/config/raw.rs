@@ -1,0 +1,78 @@
+//! The file as written.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::base::yaml::Spanned;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawConfig {
+    pub version: Spanned<u32>,
+    pub migration: Spanned<String>,
+    pub legacy: RawLegacy,
+    #[serde(default)]
+    pub log: RawLog,
+    #[serde(default)]
+    pub projection: Option<Spanned<String>>,
+    #[serde(default)]
+    pub diff: RawDiff,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawLegacy {
+    #[serde(default)]
+    pub preset: Option<Spanned<String>>,
+    #[serde(default)]
+    pub mapping: Option<Spanned<String>>,
+    pub store: Spanned<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawLog {
+    #[serde(default)]
+    pub embedded: Option<Spanned<String>>,
+    #[serde(default)]
+    pub kafka: Option<Spanned<RawKafka>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawKafka {
+    pub bootstrap: Vec<String>,
+    #[serde(default)]
+    pub security: Option<RawSecurity>,
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawSecurity {
+    pub protocol: Option<String>,
+    pub mechanism: Option<String>,
+    pub username: Option<String>,
+    pub password_file: Option<String>,
+    pub ca_file: Option<String>,
+    pub certificate_file: Option<String>,
+    pub key_file: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawDiff {
+    pub ignore: Vec<Spanned<RawIgnore>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawIgnore {
+    pub table: String,
+    pub column: String,
+    pub reason: Spanned<String>,
+    pub owner: Spanned<String>,
+    pub expires: Spanned<String>,
+}

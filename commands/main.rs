@@ -1,1 +1,154 @@
-fn main() {}
+//! crossfade: moves a running system from tables and direct calls to Kafka events, with a way back at every step.
+
+mod config;
+mod context;
+mod demo;
+mod diff;
+mod error;
+mod init;
+mod journal;
+mod project;
+mod provision;
+mod replay;
+mod report;
+mod status;
+mod ui;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use crossfade::base::Result;
+
+use crate::context::Context;
+use crate::error::{Exit, words};
+use crate::ui::{Output, Ui};
+
+const EXITS: &str = "\
+Exit codes:
+  0  good, or nothing to do
+  1  the honest negative: differs, or a check failed
+  2  could not run: usage, config, connection
+  3  refused: unsafe or impossible, nothing changed
+  4  plan stale, or another run holds the lock
+  5  INCONCLUSIVE: nothing, too little or stale compared
+  130, 143  interrupted, terminated; state saved";
+
+/// Moves a running system from tables and direct calls to Kafka events, side by side, with a way back at every step
+#[derive(Debug, Parser)]
+#[command(name = "crossfade", version, after_help = EXITS, propagate_version = false, arg_required_else_help = true)]
+struct Cli {
+    /// The migration's settings
+    #[arg(long, short, global = true, value_name = "FILE", env = "CROSSFADE_CONFIG", default_value = "crossfade.yaml")]
+    config: PathBuf,
+    /// How the result is written to stdout
+    #[arg(long, short, global = true, value_enum, default_value_t)]
+    output: Output,
+    /// Only the result and errors
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// No colour
+    #[arg(long, global = true)]
+    no_color: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::DemoArgs),
+    Init(init::InitArgs),
+    Config(config::ConfigArgs),
+    Status(status::StatusArgs),
+    Provision(provision::ProvisionArgs),
+    Replay(replay::ReplayArgs),
+    Project(project::ProjectArgs),
+    Diff(diff::DiffArgs),
+    Journal(journal::JournalArgs),
+    /// The durable boundaries of this build, for the crash suite
+    #[cfg(feature = "boundaries")]
+    #[command(hide = true)]
+    Boundaries,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let color = !cli.no_color && context::env("NO_COLOR").is_none() && context::env("TERM").as_deref() != Some("dumb");
+    let ui = Ui { output: cli.output, quiet: cli.quiet, color: color && std::io::stdout().is_terminal() };
+    let stop = match context::catch_signals() {
+        Ok(stop) => stop,
+        Err(error) => {
+            ui.error(&words(&error));
+            return ExitCode::from(Exit::CouldNot as u8);
+        }
+    };
+    #[cfg(feature = "boundaries")]
+    boundaries::install(&ui);
+    let exit = run(&cli, &ui, &stop).unwrap_or_else(|error| {
+        ui.error(&words(&error));
+        Exit::of_error(&error, context::terminated(&stop.signal))
+    });
+    ExitCode::from(exit as u8)
+}
+
+fn run(cli: &Cli, ui: &Ui, stop: &ui::Stop) -> Result<Exit> {
+    let context = || Context::load(&cli.config, ui.clone(), stop.clone());
+    match &cli.command {
+        Command::Demo(args) => demo::run(args, ui, stop),
+        Command::Init(args) => init::run(args, &cli.config, ui),
+        Command::Config(args) => config::run(args, &cli.config, ui),
+        Command::Status(args) => status::run(args, &context()?),
+        Command::Provision(args) => provision::run(args, &context()?),
+        Command::Replay(args) => replay::run(args, &context()?),
+        Command::Project(args) => project::run(args, &context()?),
+        Command::Diff(args) => diff::run(args, &context()?),
+        Command::Journal(args) => journal::run(args, &context()?),
+        #[cfg(feature = "boundaries")]
+        Command::Boundaries => boundaries::list(ui),
+    }
+}
+
+/// Stops the process at a named boundary, so that the crash suite can kill it there alive.
+#[cfg(feature = "boundaries")]
+mod boundaries {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use crossfade::base::Result;
+    use crossfade::port::boundary;
+
+    use crate::context::env;
+    use crate::error::Exit;
+    use crate::ui::Ui;
+
+    /// `CROSSFADE_STOP_AT=name:n` waits for ever at the n-th meeting of a boundary, after saying so on stderr.
+    pub(crate) fn install(ui: &Ui) {
+        let Some(at) = env("CROSSFADE_STOP_AT") else { return };
+        let (name, nth) = at.split_once(':').map_or((at.clone(), 1), |(name, nth)| (name.to_owned(), nth.parse().unwrap_or(1)));
+        let ui = ui.clone();
+        let met = AtomicU64::new(0);
+        boundary::install(Box::new(move |here| {
+            if here == name && met.fetch_add(1, Ordering::Relaxed) + 1 == nth {
+                ui.error(&format!("boundary {here}"));
+                loop {
+                    std::thread::park();
+                }
+            }
+        }));
+    }
+
+    pub(crate) fn list(ui: &Ui) -> Result<Exit> {
+        ui.line(boundary::ALL.join("\n"))?;
+        Ok(Exit::Good)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

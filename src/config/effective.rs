@@ -55,6 +55,15 @@ pub struct Security {
     pub key_file: Option<PathBuf>,
 }
 
+/// When a replay's transaction ends, and what it may cost the legacy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplayLimits {
+    pub transaction_rows: u64,
+    pub transaction_ms: u64,
+    /// Growth of the legacy's write-ahead log, in MB, at which the snapshot is taken anew.
+    pub retained_mb: u64,
+}
+
 /// A migration's settings, all paths resolved against the file's folder.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -65,6 +74,7 @@ pub struct Config {
     pub legacy: Store,
     pub log: Home,
     pub projection: Store,
+    pub replay: ReplayLimits,
     pub ignore: Vec<Ignored>,
     pub effective: Vec<Effective>,
 }
@@ -119,6 +129,11 @@ impl Loader<'_> {
         if projection == legacy {
             return Err(Error::config(format!("{}: 'projection' and 'legacy.store' are the same store", self.name)));
         }
+        let replay = ReplayLimits {
+            transaction_rows: self.number("replay.transaction_rows", raw.replay.transaction_rows.as_ref(), 50_000)?,
+            transaction_ms: self.number("replay.transaction_ms", raw.replay.transaction_ms.as_ref(), 1_000)?,
+            retained_mb: self.number("replay.retained_mb", raw.replay.retained_mb.as_ref(), 512)?,
+        };
         let ignore = self.ignore(&raw)?;
         Ok(Config {
             file: file.to_owned(),
@@ -256,6 +271,18 @@ impl Loader<'_> {
         };
         self.note(name, &value, origin);
         (value, at)
+    }
+
+    fn number(&mut self, name: &'static str, file: Option<&Spanned<u64>>, default: u64) -> Result<u64> {
+        let Some(at) = file else {
+            self.note(name, &default.to_string(), Origin::Default);
+            return Ok(default);
+        };
+        if at.value == 0 {
+            return Err(yaml::refuse_at(&self.name, at, format!("'{name}' must be at least 1")));
+        }
+        self.note(name, &at.value.to_string(), Origin::File);
+        Ok(at.value)
     }
 
     fn store(&self, name: &str, text: &str, at: Option<&Spanned<String>>) -> Result<Store> {

@@ -17,7 +17,17 @@ pub struct RawConfig {
     #[serde(default)]
     pub projection: Option<Spanned<String>>,
     #[serde(default)]
+    pub replay: RawReplay,
+    #[serde(default)]
     pub diff: RawDiff,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawReplay {
+    pub transaction_rows: Option<Spanned<u64>>,
+    pub transaction_ms: Option<Spanned<u64>>,
+    pub retained_mb: Option<Spanned<u64>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -1,0 +1,334 @@
+//! `crossfade diff`: legacy rows against the fold of their events; and the dry run of `replay`, which is a diff to come.
+
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+use crossfade::base::{Error, Result, rfc3339};
+use crossfade::capture::{DryRunLog, Phase, Rejected, Replay, ReplayState, Settings};
+use crossfade::compare::{Evidence, Job, compare};
+use crossfade::control::missing_topics;
+use crossfade::diff::{Finding, Outcome, Sample, Severity, TableCoverage, verdict};
+use crossfade::event::codec::Exact;
+use crossfade::port::event_log::EventLog;
+use crossfade::port::journal::{Journal, Stage};
+use crossfade::port::legacy_source::LegacySource;
+use crossfade::port::row_store::{RowStore, RowView};
+use crossfade::project::{Projector, behind};
+use serde_json::json;
+
+use crate::context::{Context, check_source, create_output, now, today};
+use crate::error::Exit;
+use crate::report::{ReportArgs, Reports};
+
+/// Compare legacy rows with the fold of their events
+#[derive(Args, Debug)]
+pub(crate) struct DiffArgs {
+    /// Fold the whole log anew in a scratch store and compare with that, not with the projection
+    #[arg(long)]
+    from_log: bool,
+    /// Write every differing key into this file, one JSON document a line
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// Differing keys shown
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    samples: usize,
+    /// The legacy is stopped: read a store whose journal mode would make its writers fail
+    #[arg(long)]
+    legacy_stopped: bool,
+    #[command(flatten)]
+    reports: ReportArgs,
+}
+
+pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
+    let reports = args.reports.open()?;
+    let keys_file = args.keys.as_ref().map(|path| create_output(path)).transpose()?;
+    let source = context.source(args.legacy_stopped)?;
+    let unmapped = check_source(&source, &context.mapping)?;
+    let log = context.log(false)?;
+    let mut findings = coverage_findings(context, &unmapped);
+    let mut facts = vec![("legacy".to_owned(), source.describe()), ("log".to_owned(), log.describe())];
+    let state = replay_findings(context, log.as_ref(), &mut findings, &mut facts)?;
+    let scratch;
+    let projection;
+    let store: &dyn RowStore = if args.from_log {
+        scratch = context.scratch_store()?;
+        fold(context, log.as_ref(), scratch.store.as_ref())?;
+        facts.push(("compared with".to_owned(), "the whole log, folded anew".to_owned()));
+        scratch.store.as_ref()
+    } else {
+        projection = context.store()?;
+        facts.push(("projection".to_owned(), projection.describe()));
+        projection.as_ref()
+    };
+    let view = projection_view(context, log.as_ref(), store, &mut findings)?;
+    let mut snapshot = source.snapshot()?;
+    let limits = limits(context, log.as_ref())?;
+    let rejected = |table: &crossfade::mapping::Table, row: crossfade::mapping::Row<'_>| {
+        table.broken(row).is_some() || crossfade::event::encode::size(table, row) > limits[table.index]
+    };
+    let mut keys = keys_file.map(BufWriter::new);
+    let evidence = match view {
+        Some(mut view) => compare(
+            Job {
+                mapping: &context.mapping,
+                snapshot: snapshot.as_mut(),
+                view: view.as_mut(),
+                log: Some(log.as_ref()),
+                ignore: &context.config.ignore,
+                today: &today(),
+                rejected: &rejected,
+                max_samples: args.samples,
+                progress: &context.progress(),
+            },
+            &mut |sample| match &mut keys {
+                Some(keys) => write_key(keys, sample),
+                None => Ok(()),
+            },
+        )?,
+        None => uncompared(context, snapshot.as_mut())?,
+    };
+    if let Some(keys) = &mut keys {
+        keys.flush().map_err(|error| Error::failed("the file of keys could not be written").because(error))?;
+    }
+    if let Some(state) = &state
+        && state.quarantined > 0
+    {
+        findings.push(finding("quarantined", Severity::Gap, format!("{} rows are in quarantine and were never replayed", state.quarantined)));
+    }
+    let mut outcome = outcome(context, "diff", evidence, findings, facts, unmapped);
+    outcome.keys_file = args.keys.as_ref().map(|path| path.display().to_string());
+    outcome.next = Some(next(&outcome, state.as_ref()));
+    journal_verdict(context, &outcome)?;
+    reports.write(&outcome, &context.ui)?;
+    Ok(Exit::of_verdict(outcome.verdict))
+}
+
+fn finding(code: &'static str, severity: Severity, text: impl Into<String>) -> Finding {
+    Finding { code, severity, text: text.into() }
+}
+
+/// What the mapping leaves out, and the ignore rules in force.
+fn coverage_findings(context: &Context, unmapped: &[String]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for table in unmapped {
+        findings.push(finding("unmapped-table", Severity::Warning, format!("table '{table}' is not mapped: nothing of it was compared")));
+    }
+    let today = today();
+    for rule in &context.config.ignore {
+        let (name, until) = (format!("{}.{}", rule.table, rule.column), &rule.expires);
+        findings.push(if rule.expired(&today) {
+            let text = format!("the ignore rule for {name} expired on {until} (owner {}): renew it or mend the difference", rule.owner);
+            finding("ignore-rule-expired", Severity::Failure, text)
+        } else {
+            finding("ignore-rule", Severity::Note, format!("{name} is ignored until {until}: {} (owner {})", rule.reason, rule.owner))
+        });
+    }
+    findings
+}
+
+fn replay_findings(
+    context: &Context,
+    log: &dyn EventLog,
+    findings: &mut Vec<Finding>,
+    facts: &mut Vec<(String, String)>,
+) -> Result<Option<ReplayState>> {
+    let Some((state, hash)) = ReplayState::read(log, &context.config.migration)? else {
+        findings.push(finding("no-replay", Severity::Gap, "there was no replay yet"));
+        return Ok(None);
+    };
+    if hash != context.mapping.hash {
+        let message = "the replay was made under another mapping than the one in force";
+        return Err(Error::stale(message).hint("put the mapping back, or copy everything anew: crossfade replay --recopy"));
+    }
+    let age = (now() - state.snapshot_at).max(0) / 1000;
+    facts.push(("replay".to_owned(), format!("generation {}, taken {} ({age} s ago)", state.generation, rfc3339(state.snapshot_at))));
+    if state.phase != Phase::Done {
+        findings.push(finding("replay-unfinished", Severity::Gap, "the replay is unfinished: run 'crossfade replay' again"));
+    }
+    Ok(Some(state))
+}
+
+/// A view of the projection, or why there is none.
+fn projection_view(
+    context: &Context,
+    log: &dyn EventLog,
+    store: &dyn RowStore,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<Box<dyn RowView>>> {
+    let whole = store.state()?.filter(|state| !state.rebuilding);
+    let Some(state) = whole else {
+        findings.push(finding("no-projection", Severity::Gap, "there is no whole projection: run 'crossfade project'"));
+        return Ok(None);
+    };
+    if state.mapping_hash != context.mapping.hash {
+        return Err(Error::stale("the projection was made under another mapping").hint("crossfade project --rebuild"));
+    }
+    let view = store.view(&context.mapping)?;
+    for (topic, partition, at, end) in behind(log, &context.mapping, &view.state().positions)? {
+        let text = format!("the projection stands at {topic}[{partition}]@{at}, the log ends at {end}: run 'crossfade project'");
+        findings.push(finding("projection-behind", Severity::Gap, text));
+    }
+    Ok(Some(view))
+}
+
+fn fold(context: &Context, log: &dyn EventLog, store: &dyn RowStore) -> Result<()> {
+    Projector { log, store, mapping: &context.mapping, progress: &context.progress() }.rebuild()?;
+    Ok(())
+}
+
+fn limits(context: &Context, log: &dyn EventLog) -> Result<Vec<usize>> {
+    context.mapping.tables.iter().map(|table| log.max_record_bytes(&table.topic)).collect()
+}
+
+/// Coverage when there is nothing to compare with.
+fn uncompared(context: &Context, snapshot: &mut dyn crossfade::port::legacy_source::Snapshot) -> Result<Evidence> {
+    let mut evidence = Evidence::default();
+    for table in &context.mapping.tables {
+        let legacy_rows = snapshot.count(table)?;
+        evidence.tables.push(TableCoverage {
+            table: table.name.clone(),
+            state: "mapped".into(),
+            legacy_rows,
+            skipped: legacy_rows,
+            ..TableCoverage::default()
+        });
+    }
+    Ok(evidence)
+}
+
+fn write_key(keys: &mut BufWriter<std::fs::File>, sample: &Sample) -> Result<()> {
+    let line = json!({"table": sample.table, "key": sample.key, "kind": sample.kind, "difference": sample.difference,
+        "event": sample.event, "explained_by": sample.explained_by});
+    writeln!(keys, "{line}").map_err(|error| Error::failed("the file of keys could not be written").because(error))
+}
+
+fn outcome(
+    context: &Context,
+    title: &str,
+    evidence: Evidence,
+    findings: Vec<Finding>,
+    facts: Vec<(String, String)>,
+    unmapped: Vec<String>,
+) -> Outcome {
+    let Evidence { mut tables, samples } = evidence;
+    let (verdict, reason) = verdict(&tables, &findings);
+    let left_out = |state: &str| {
+        let state = state.to_owned();
+        move |table: &String| TableCoverage { table: table.clone(), state: state.clone(), ..TableCoverage::default() }
+    };
+    tables.extend(unmapped.iter().map(left_out("unmapped")));
+    tables.extend(context.mapping.never.iter().map(left_out("never read")));
+    Outcome {
+        title: title.to_owned(),
+        migration: context.config.migration.clone(),
+        verdict,
+        reason,
+        taken_at: rfc3339(now()),
+        tool: format!("crossfade {}", env!("CARGO_PKG_VERSION")),
+        mapping_hash: context.mapping.hash.clone(),
+        facts,
+        tables,
+        findings,
+        samples,
+        keys_file: None,
+        steps: Vec::new(),
+        next: None,
+    }
+}
+
+fn next(outcome: &Outcome, state: Option<&ReplayState>) -> String {
+    let has = |code: &str| outcome.findings.iter().any(|finding| finding.code == code);
+    let projection = outcome.samples.iter().any(|sample| sample.kind == crossfade::diff::Kind::ProjectionFold);
+    let next = match state {
+        None => "crossfade replay",
+        Some(state) if state.phase != Phase::Done => "crossfade replay",
+        _ if has("no-projection") || has("projection-behind") => "crossfade project",
+        _ if outcome.verdict == crossfade::base::Verdict::Pass => "crossfade status",
+        _ if projection => "crossfade project --rebuild",
+        _ => "crossfade replay   (brings the legacy's changes over), then crossfade project",
+    };
+    next.to_owned()
+}
+
+fn journal_verdict(context: &Context, outcome: &Outcome) -> Result<()> {
+    let detail = json!({"verdict": outcome.verdict, "reason": outcome.reason, "mapping": outcome.mapping_hash});
+    context.journal()?.append(now(), Stage::Noted, 0, "diff", &detail)?;
+    Ok(())
+}
+
+/// What `replay` would do, as a diff between the legacy and what the log already holds; nothing is changed.
+pub(crate) fn dry_run(
+    context: &Context,
+    source: &dyn LegacySource,
+    unmapped: Vec<String>,
+    reports: Reports,
+    recopy: bool,
+) -> Result<Exit> {
+    let log = match context.log(false) {
+        Ok(log) => log,
+        Err(error) if error.kind() == crossfade::base::Kind::Refused => {
+            context.ui.note(format!("{error}: compared with an empty log"));
+            Box::new(context.empty_log()?)
+        }
+        Err(error) => return Err(error),
+    };
+    let missing = missing_topics(log.as_ref(), &context.mapping, &context.config.migration)?;
+    let mut steps: Vec<String> =
+        missing.iter().map(|topic| format!("create topic {} with {} partitions", topic.name, topic.partitions)).collect();
+    let stand_in = context.empty_log()?;
+    let log: &dyn EventLog = if missing.is_empty() { log.as_ref() } else { &stand_in };
+    let state = ReplayState::read(log, &context.config.migration)?.map(|(state, _)| state);
+    steps.push(format!("take the run lock of '{}' and open the writer {0}/replay", context.config.migration));
+    let mut rejected_rows = Vec::new();
+    let dry = DryRunLog::new(log);
+    if recopy || state.as_ref().is_none_or(|state| state.phase == Phase::Base) {
+        let mut settings = Settings::new(&context.config.migration, &context.process.instance);
+        settings.recopy = recopy;
+        let (progress, mapping) = (context.progress(), &context.mapping);
+        let replay = Replay { source, log: &dry, mapping, codec: &Exact, settings: &settings, progress: &progress, now: &now };
+        let copied = replay.copy(Some(&mut |rejected: &Rejected<'_>| {
+            rejected_rows.push(format!("table '{}', row {}: {}", rejected.table.name, rejected.table.identity_text(rejected.row), rejected.reason));
+            Ok(())
+        }))?;
+        for table in &context.mapping.tables {
+            let rows = copied.state.copied.get(&table.name).copied().unwrap_or(0);
+            steps.push(format!("copy table {} to {} ({rows} rows)", table.name, table.topic));
+        }
+        steps.push(format!("commit {} events in transactions of {} rows", dry.records(), context.config.replay.transaction_rows));
+    }
+    if recopy || state.is_some() {
+        steps.push("fold the log to its end and write an event for every row that differs (reconcile)".to_owned());
+    }
+    let scratch = context.scratch_store()?;
+    fold(context, log, scratch.store.as_ref())?;
+    let mut view = scratch.store.view(&context.mapping)?;
+    let mut snapshot = source.snapshot()?;
+    let evidence = compare(
+        Job {
+            mapping: &context.mapping,
+            snapshot: snapshot.as_mut(),
+            view: view.as_mut(),
+            log: None,
+            ignore: &[],
+            today: &today(),
+            rejected: &|table, row| table.broken(row).is_some(),
+            max_samples: 20,
+            progress: &context.progress(),
+        },
+        &mut |_| Ok(()),
+    )?;
+    let mut findings = coverage_findings(context, &unmapped);
+    findings.extend(rejected_rows.iter().take(20).map(|text| finding("row-rejected", Severity::Failure, text.clone())));
+    let facts = vec![("legacy".to_owned(), source.describe()), ("log".to_owned(), log.describe())];
+    let mut outcome = outcome(context, "replay --dry-run", evidence, findings, facts, unmapped);
+    let differing: u64 = outcome.tables.iter().map(TableCoverage::differing).sum();
+    if rejected_rows.is_empty() {
+        // A dry run judges nothing: rows to be written are what it was asked for.
+        outcome.reason = format!("{differing} rows would be written as events; nothing was changed");
+    }
+    outcome.steps = steps;
+    outcome.next = Some(if missing.is_empty() { "crossfade replay".into() } else { "crossfade provision apply".into() });
+    reports.write(&outcome, &context.ui)?;
+    Ok(if rejected_rows.is_empty() { Exit::Good } else { Exit::Negative })
+}

@@ -1,0 +1,111 @@
+//! `crossfade project`: events into tables, and fold snapshots.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+use crossfade::base::{Error, Result, rfc3339};
+use crossfade::control::require_topics;
+use crossfade::port::boundary::boundary;
+use crossfade::project::{Projected, Projector, snapshot};
+use serde_json::json;
+
+use crate::context::{Context, make_folder_of, now};
+use crate::error::Exit;
+use crate::ui::Output;
+
+/// Fold events into tables, up to the log's end
+#[derive(Args, Debug)]
+pub(crate) struct ProjectArgs {
+    /// Drop what the projection holds and fold the whole log anew
+    #[arg(long, conflicts_with_all = ["restore", "live"])]
+    rebuild: bool,
+    /// Go on folding new events until stopped
+    #[arg(long)]
+    live: bool,
+    /// Afterwards write what the projection holds as one file
+    #[arg(long, value_name = "FILE", conflicts_with = "live")]
+    snapshot: Option<PathBuf>,
+    /// First put a snapshot's rows in place of what the projection holds, then fold the rest of the log
+    #[arg(long, value_name = "FILE")]
+    restore: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &ProjectArgs, context: &Context) -> Result<Exit> {
+    let log = context.log(false)?;
+    require_topics(log.as_ref(), &context.mapping, &context.config.migration)?;
+    let store = context.store()?;
+    let progress = context.progress();
+    let crossfade::config::Store::Sqlite(path) = &context.config.projection;
+    make_folder_of(path)?;
+    let projector = Projector { log: log.as_ref(), store: store.as_ref(), mapping: &context.mapping, progress: &progress };
+    if let Some(file) = &args.restore {
+        let name = file.display().to_string();
+        let open = || File::open(file).map_err(|error| Error::config(format!("{name} cannot be read")).because(error));
+        let (header, _) = snapshot::check(&name, &mut BufReader::new(open()?))?;
+        snapshot::restore(&name, &mut BufReader::new(open()?), store.as_ref(), &context.mapping, &log.cluster_id()?)?;
+        context.ui.note(format!("restored the snapshot of {}", header.taken_at));
+    }
+    let began = Instant::now();
+    let projected = match (args.rebuild, args.live) {
+        (true, _) => projector.rebuild()?,
+        (_, true) => projector.live()?,
+        _ => projector.catch_up()?,
+    };
+    let trailer = match &args.snapshot {
+        Some(file) => Some(write_snapshot(context, store.as_ref(), file, &log.cluster_id()?)?),
+        None => None,
+    };
+    tell(context, &projected, began.elapsed().as_secs_f64(), &store.describe(), args.snapshot.as_deref().zip(trailer))
+}
+
+/// Writes beside the target and renames, so that a snapshot is whole or not there.
+fn write_snapshot(
+    context: &Context,
+    store: &dyn crossfade::port::row_store::RowStore,
+    file: &Path,
+    cluster: &str,
+) -> Result<crossfade::fold::snapshot::Trailer> {
+    let temporary = file.with_added_extension("part");
+    let failed = |error: std::io::Error| Error::failed(format!("{} cannot be written", temporary.display())).because(error);
+    let mut out = BufWriter::new(File::create(&temporary).map_err(failed)?);
+    let place = (context.config.migration.as_str(), cluster);
+    let trailer = snapshot::write(store, &context.mapping, place, rfc3339(now()), &mut out)?;
+    out.flush().map_err(failed)?;
+    out.get_ref().sync_all().map_err(failed)?;
+    boundary("snapshot.temporary-written");
+    std::fs::rename(&temporary, file).map_err(failed)?;
+    boundary("snapshot.renamed");
+    Ok(trailer)
+}
+
+fn tell(
+    context: &Context,
+    projected: &Projected,
+    seconds: f64,
+    store: &str,
+    snapshot: Option<(&Path, crossfade::fold::snapshot::Trailer)>,
+) -> Result<Exit> {
+    let ui = &context.ui;
+    let rate = projected.applied as f64 / seconds.max(0.001);
+    if ui.output == Output::Table {
+        ui.line(format!("{} events folded into {store} in {seconds:.1} s ({rate:.0}/s)", projected.applied))?;
+        if let Some((file, trailer)) = &snapshot {
+            ui.line(format!("snapshot of {} rows written to {} (digest {})", trailer.rows, file.display(), &trailer.digest[..16]))?;
+        }
+        ui.note("next: crossfade diff");
+    } else {
+        let snapshot = snapshot.map(|(file, trailer)| json!({"file": file, "rows": trailer.rows, "digest": trailer.digest}));
+        ui.json(&json!({
+            "schema_version": 1,
+            "applied": projected.applied,
+            "passed_over": projected.passed_over,
+            "seconds": seconds,
+            "store": store,
+            "snapshot": snapshot,
+        }))?;
+    }
+    Ok(Exit::Good)
+}

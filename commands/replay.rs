@@ -1,0 +1,181 @@
+//! `crossfade replay`: legacy rows into events, resumable; afterwards a reconcile.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use crossfade::base::{Error, Kind, Result};
+use crossfade::capture::{Phase, Quarantined, Reconcile, Reconciled, Rejected, Replay, ReplayState, Settings};
+use crossfade::control::require_topics;
+use crossfade::event::codec::{Codec, Exact};
+use crossfade::port::event_log::EventLog;
+use crossfade::port::legacy_source::LegacySource;
+use crossfade::project::Projector;
+use serde_json::json;
+
+use crate::context::{Context, check_source, create_output, make_folder_of, now};
+use crate::error::Exit;
+use crate::report::ReportArgs;
+use crate::ui::{Output, Ui};
+
+/// Copy legacy rows into events; run again to go on, or to bring later changes over
+#[derive(Args, Debug)]
+pub(crate) struct ReplayArgs {
+    /// Copy everything anew under a raised generation
+    #[arg(long)]
+    recopy: bool,
+    /// Change nothing: say what would be done, and report what would be added, changed and removed
+    #[arg(long)]
+    dry_run: bool,
+    /// Put rows that may not become events into this file and go on without them
+    #[arg(long, value_name = "FILE")]
+    quarantine: Option<PathBuf>,
+    /// At most this many rows a second
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
+    throttle: Option<u64>,
+    /// The legacy is stopped: read a store whose journal mode would make its writers fail
+    #[arg(long)]
+    legacy_stopped: bool,
+    #[command(flatten)]
+    reports: ReportArgs,
+}
+
+/// Attempts to settle a reconcile whose commit had no known outcome.
+const PROBES: u32 = 3;
+
+pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<Exit> {
+    let source = context.source(args.legacy_stopped)?;
+    let unmapped = check_source(&source, &context.mapping)?;
+    if args.dry_run {
+        return crate::diff::dry_run(context, &source, unmapped, args.reports.open()?, args.recopy);
+    }
+    let log = context.log(false)?;
+    require_topics(log.as_ref(), &context.mapping, &context.config.migration)?;
+    for table in &unmapped {
+        context.ui.note(format!("table '{table}' is not mapped and is not copied"));
+    }
+    let mut file = args.quarantine.as_ref().map(|path| create_output(path)).transpose()?;
+    let mut write = file.as_mut().map(|file| move |rejected: &Rejected<'_>| quarantine(file, rejected));
+    let quarantine = write.as_mut().map(|write| write as &mut Quarantined<'_>);
+    let began = Instant::now();
+    let detail = json!({"source": source.describe(), "log": log.describe(), "recopy": args.recopy, "mapping": context.mapping.hash});
+    let done = context.act(log.as_ref(), "replay", &detail, || {
+        let done = copy(args, context, &source, log.as_ref(), quarantine)?;
+        let told = json!({"generation": done.state.generation, "count": done.state.count, "rows": done.rows,
+            "reconciled": done.reconciled.map(|reconciled| reconciled.events()), "quarantined": done.state.quarantined});
+        Ok((done, told))
+    })?;
+    tell(&context.ui, &done, began.elapsed().as_secs_f64())
+}
+
+struct Done {
+    state: ReplayState,
+    rows: u64,
+    resumed: bool,
+    reconciled: Option<Reconciled>,
+}
+
+fn copy(
+    args: &ReplayArgs,
+    context: &Context,
+    source: &dyn LegacySource,
+    log: &dyn EventLog,
+    mut quarantine: Option<&mut Quarantined<'_>>,
+) -> Result<Done> {
+    let limits = context.config.replay;
+    let mut settings = Settings::new(&context.config.migration, &context.process.instance);
+    settings.transaction_rows = limits.transaction_rows;
+    settings.chunk_rows = settings.chunk_rows.min(usize::try_from(limits.transaction_rows).unwrap_or(usize::MAX));
+    settings.transaction_age = Duration::from_millis(limits.transaction_ms);
+    settings.retained_limit = limits.retained_mb << 20;
+    settings.rows_per_second = args.throttle;
+    settings.recopy = args.recopy;
+    let progress = context.progress();
+    let replay = Replay {
+        source,
+        log,
+        mapping: &context.mapping,
+        codec: &Exact,
+        settings: &settings,
+        progress: &progress,
+        now: &now,
+    };
+    let copied = replay.copy(quarantine.as_deref_mut())?;
+    let (state, rows, resumed) = (copied.state, copied.rows, copied.resumed);
+    if state.phase == Phase::Done && !resumed {
+        return Ok(Done { state, rows, resumed, reconciled: None });
+    }
+    // Ranges copied before a resume may have changed since, and a finished replay is asked for later changes: the fold
+    // is brought to the log's end, and what differs becomes events.
+    let store = context.store()?;
+    let crossfade::config::Store::Sqlite(path) = &context.config.projection;
+    make_folder_of(path)?;
+    let reconcile = Reconcile {
+        source,
+        log,
+        mapping: &context.mapping,
+        codec: &Exact,
+        migration: &context.config.migration,
+        instance: &context.process.instance,
+        progress: &progress,
+        now: &now,
+    };
+    for probe in 0.. {
+        Projector { log, store: store.as_ref(), mapping: &context.mapping, progress: &progress }.catch_up()?;
+        let mut view = store.view(&context.mapping)?;
+        match reconcile.run(view.as_mut(), quarantine.as_deref_mut()) {
+            Err(error) if error.kind() == Kind::Unknown && probe < PROBES => {
+                context.ui.note(format!("{error}; asking the log what it has"));
+            }
+            Err(error) => return Err(error),
+            Ok((state, reconciled)) => return Ok(Done { state, rows, resumed, reconciled: Some(reconciled) }),
+        }
+    }
+    Err(Error::failed("the reconcile did not end"))
+}
+
+fn quarantine(file: &mut std::fs::File, rejected: &Rejected<'_>) -> Result<()> {
+    let mut row = serde_json::Map::new();
+    for (cell, field) in rejected.table.fields().enumerate() {
+        let mut value = Vec::new();
+        Exact.write(rejected.row.get(cell), &mut value);
+        let value = serde_json::from_slice(&value).map_err(|error| Error::failed("a row has no JSON form").because(error))?;
+        row.insert(field.to_owned(), value);
+    }
+    let line = json!({"table": rejected.table.name, "row": row, "reason": rejected.reason});
+    writeln!(file, "{line}").map_err(|error| Error::failed("the quarantine file could not be written").because(error))
+}
+
+fn tell(ui: &Ui, done: &Done, seconds: f64) -> Result<Exit> {
+    let state = &done.state;
+    if ui.output != Output::Table {
+        ui.json(&json!({
+            "schema_version": 1,
+            "rows": done.rows,
+            "resumed": done.resumed,
+            "generation": state.generation,
+            "events": state.count,
+            "quarantined": state.quarantined,
+            "reconciled": done.reconciled.map(|r| json!({"inserted": r.inserted, "updated": r.updated, "deleted": r.deleted})),
+            "seconds": seconds,
+        }))?;
+        return Ok(Exit::Good);
+    }
+    if done.rows > 0 || done.reconciled.is_none() {
+        let rate = done.rows as f64 / seconds.max(0.001);
+        let resumed = if done.resumed { ", going on from an earlier run" } else { "" };
+        ui.line(format!("{} rows copied in {seconds:.1} s ({rate:.0} rows/s), generation {}{resumed}", done.rows, state.generation))?;
+    }
+    if let Some(reconciled) = done.reconciled {
+        ui.line(format!(
+            "reconciled with the legacy: {} inserted, {} updated, {} deleted",
+            reconciled.inserted, reconciled.updated, reconciled.deleted
+        ))?;
+    }
+    if state.quarantined > 0 {
+        ui.line(format!("{} rows are in quarantine: a diff will be INCONCLUSIVE", state.quarantined))?;
+    }
+    ui.note("next: crossfade project");
+    Ok(Exit::Good)
+}

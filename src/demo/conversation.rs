@@ -10,8 +10,8 @@ use crate::base::Result;
 use crate::mapping::Value;
 
 /// Bytes of an ordinary message's content at least; some are longer.
-const CONTENT_BYTES: u64 = 90;
-const CONTENT_SPREAD: u64 = 160;
+const CONTENT_BYTES: u64 = 40;
+const CONTENT_SPREAD: u64 = 108;
 /// Bytes of the one large message.
 const LARGE: usize = 40_000;
 
@@ -92,7 +92,9 @@ pub(super) fn write(plan: &Plan, messages: usize, out: &mut Out<'_>) -> Result<(
         text::write(&mut random, if index == 1 { LARGE } else { length }, &mut content);
         let session = id(plan.seed, Stream::Session, step.session);
         let odd = odd::message(index, messages);
-        put(&id(plan.seed, Stream::Message, index), &session, step, &cells, &content, parent.as_deref(), odd, out)?;
+        let message = Message { step, session: &session, cells: &cells, content: &content, parent, odd };
+        message.put(&id(plan.seed, Stream::Message, index), out)?;
+        // What was not written by the application is not in its summaries.
         if odd.is_none() {
             summaries.add(step, &cells);
         }
@@ -101,40 +103,43 @@ pub(super) fn write(plan: &Plan, messages: usize, out: &mut Out<'_>) -> Result<(
     summaries.write(out)
 }
 
-#[expect(clippy::too_many_arguments, reason = "the parts of one row")]
-fn put(
-    id: &str,
-    session: &str,
+/// One message on its way out.
+struct Message<'a> {
     step: Step,
-    cells: &Cells,
-    content: &str,
-    parent: Option<&str>,
+    session: &'a str,
+    cells: &'a Cells,
+    content: &'a str,
+    parent: Option<String>,
     odd: Option<odd::Odd>,
-    out: &mut Out<'_>,
-) -> Result<()> {
-    let list = |of, chosen: &Option<Vec<u8>>| chosen.as_ref().map(|chosen| json_list(of, chosen));
-    let (tools, files, commands) =
-        (list(TOOLS, &cells.tools), list(FILES, &cells.files), list(COMMANDS, &cells.commands));
-    let at = iso(step.at);
-    let mut row = [
-        Value::text(id),
-        Value::text(session),
-        Value::text(cells.agent),
-        Value::text(cells.kind),
-        Value::text(content),
-        Value::text(&at),
-        or_null(parent),
-        or_null(tools.as_deref()),
-        or_null(files.as_deref()),
-        or_null(commands.as_deref()),
-        cells.cost.map_or(Value::Null, Value::Real),
-        cells.duration.map_or(Value::Null, Value::Integer),
-        cells.exit_code.map_or(Value::Null, Value::Integer),
-    ];
-    for (column, value) in odd.into_iter().flatten() {
-        row[*column] = *value;
+}
+
+impl Message<'_> {
+    fn put(&self, id: &str, out: &mut Out<'_>) -> Result<()> {
+        let cells = self.cells;
+        let list = |of, chosen: &Option<Vec<u8>>| chosen.as_ref().map(|chosen| json_list(of, chosen));
+        let (tools, files, commands) =
+            (list(TOOLS, &cells.tools), list(FILES, &cells.files), list(COMMANDS, &cells.commands));
+        let at = iso(self.step.at);
+        let mut row = [
+            Value::text(id),
+            Value::text(self.session),
+            Value::text(cells.agent),
+            Value::text(cells.kind),
+            Value::text(self.content),
+            Value::text(&at),
+            or_null(self.parent.as_deref()),
+            or_null(tools.as_deref()),
+            or_null(files.as_deref()),
+            or_null(commands.as_deref()),
+            cells.cost.map_or(Value::Null, Value::Real),
+            cells.duration.map_or(Value::Null, Value::Integer),
+            cells.exit_code.map_or(Value::Null, Value::Integer),
+        ];
+        for (column, value) in self.odd.into_iter().flatten() {
+            row[*column] = *value;
+        }
+        out.put(Table::Messages, row)
     }
-    out.put(Table::Messages, row)
 }
 
 /// The smaller tables.

@@ -70,7 +70,7 @@ pub(super) const QUIRKS: &[(u8, &str, &str)] = &[
         23,
         "session_summaries",
         "SELECT count(*) FROM session_summaries y \
-         WHERE total_messages < (SELECT count(*) FROM messages m WHERE m.session_id = y.session_id)",
+         WHERE total_messages < (SELECT 0.8 * count(*) FROM messages m WHERE m.session_id = y.session_id)",
     ),
     (
         23,

@@ -1,6 +1,7 @@
 //! What the agents say: prose and code, about as repetitive as the real thing.
 
 use std::fmt::Write;
+use std::sync::LazyLock;
 
 use super::random::Random;
 
@@ -55,6 +56,23 @@ const LINES: &[&str] = &[
 const NAMES: &[&str] =
     &["session", "worker", "queue", "cache", "upload", "token", "report", "index", "config", "socket"];
 
+static WORDS: LazyLock<Vec<&str>> = LazyLock::new(|| VOCABULARY.split(' ').collect());
+
+const VOCABULARY: &str = "\
+    after already approach argument array because before between branch browser buffer callback catch change client \
+    column commit compare context control counter create cursor database default delay depends directory driver \
+    duplicate either empty endpoint entry every exact expire export failure fallback feature field filter finally \
+    fixture flag folder format function global handler header history import inside instance interval invalid job \
+    keep keyword large layout legacy length limit local lookup manual margin measure memory merge message method \
+    module never nothing number object offset older option order outside package parser partial pending phase pixel \
+    plan pointer prefix process promise query random reader record refactor region release remove request resolve \
+    retry review rough schema second server simple single slower source stable status stream string style switch \
+    table target thread toggle twice unit update usually value vector version visible warning while window without \
+    writer yield zero";
+
+/// Words, numbers and names a sentence has between its fixed parts, at most: they set how well the text compresses.
+const DETAILS: u64 = 26;
+
 /// Replaces `out` by text of about `bytes` bytes.
 pub(super) fn write(random: &mut Random, bytes: usize, out: &mut String) {
     out.clear();
@@ -69,9 +87,20 @@ pub(super) fn write(random: &mut Random, bytes: usize, out: &mut String) {
 
 fn sentence(random: &mut Random, out: &mut String) {
     let (opening, object, ending) = (random.pick(OPENINGS), random.pick(OBJECTS), random.pick(ENDINGS));
-    let (name, number) = (random.pick(NAMES), random.below(100_000));
     // Writing into a String cannot fail.
-    let _ = write!(out, "{opening} {object} ({name}-{number:x}) {ending} ");
+    let _ = write!(out, "{opening} {object}:");
+    for _ in 0..random.below(DETAILS) {
+        let _ = match random.below(8) {
+            0 => write!(out, " {:08x}", random.below(1 << 32)),
+            1 => write!(out, " {} ms", random.below(1_000_000)),
+            2 => write!(out, " {}:{}", random.pick(FILES), random.below(2_000)),
+            3 => write!(out, " `{}_{}`", random.pick(&WORDS), random.pick(&WORDS)),
+            _ => write!(out, " {}", random.pick(&WORDS)),
+        };
+    }
+    out.push(' ');
+    out.push_str(ending);
+    out.push(' ');
 }
 
 fn code(random: &mut Random, out: &mut String) {

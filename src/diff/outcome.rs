@@ -21,6 +21,8 @@ pub struct Outcome {
     pub facts: Vec<(String, String)>,
     pub tables: Vec<TableCoverage>,
     pub findings: Vec<Finding>,
+    /// The ignore rules in force.
+    pub ignored: Vec<Ignored>,
     /// The first differing keys only; `differing` of the tables count all of them.
     pub samples: Vec<Sample>,
     /// File with every differing key, if one was written.

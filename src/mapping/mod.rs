@@ -1,6 +1,7 @@
 //! From tables to events: exact values, which table goes where, and the rules a row must keep.
 
 mod check;
+pub mod init;
 mod key;
 mod model;
 mod parse;

@@ -1,1 +1,9 @@
 //! SQLite as legacy store and as projection.
+
+mod check;
+mod cursor;
+pub mod error;
+mod functions;
+pub mod introspect;
+mod plan;
+pub mod source;

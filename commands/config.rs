@@ -24,8 +24,11 @@ pub(crate) fn run(_args: &ConfigArgs, file: &Path, ui: &Ui) -> Result<Exit> {
         Origin::Environment(name) => format!("environment {name}"),
     };
     if ui.output == Output::Table {
-        let rows: Vec<Vec<String>> =
-            config.effective.iter().map(|setting| vec![setting.name.into(), setting.value.clone(), origin(&setting.origin)]).collect();
+        let rows: Vec<Vec<String>> = config
+            .effective
+            .iter()
+            .map(|setting| vec![setting.name.into(), setting.value.clone(), origin(&setting.origin)])
+            .collect();
         ui.line(grid(&["setting", "value", "from"], &rows, ui.width()))?;
     } else {
         let settings: Vec<_> = config

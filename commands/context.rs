@@ -9,16 +9,20 @@ use crossfade::acc;
 use crossfade::base::{Error, Kind, Millis, Result};
 use crossfade::config::{Config, Home, Store};
 use crossfade::control::{Lock, Process, missing_topics};
+use crossfade::demo::{self, Sizes};
 use crossfade::embedded::EmbeddedLog;
 use crossfade::journal::SqliteJournal;
 use crossfade::kafka::{KafkaLog, KafkaSettings, Secret, Security};
 use crossfade::mapping::Mapping;
+use crossfade::mapping::init::Schema;
 use crossfade::port::boundary::boundary;
 use crossfade::port::event_log::EventLog;
-use crossfade::port::memory_log::MemoryLog;
 use crossfade::port::journal::{Journal, Stage};
+use crossfade::port::memory_log::MemoryLog;
 use crossfade::port::row_store::RowStore;
-use crossfade::sqlite::{SqliteSource, SqliteStore};
+use crossfade::sqlite::scratch;
+use crossfade::sqlite::source::{SqliteSource, Unmapped};
+use crossfade::sqlite::store::SqliteStore;
 
 use crate::ui::{Reporter, Stop, Ui};
 
@@ -54,12 +58,14 @@ pub(crate) fn terminated(signal: &AtomicUsize) -> bool {
 
 /// Reads a file a person named.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|error| Error::config(format!("{} cannot be read", path.display())).because(error))
+    std::fs::read_to_string(path)
+        .map_err(|error| Error::config(format!("{} cannot be read", path.display())).because(error))
 }
 
 /// Opens a file for a result, before the work begins, so that a bad path fails in the first second.
 pub(crate) fn create_output(path: &Path) -> Result<std::fs::File> {
-    std::fs::File::create(path).map_err(|error| Error::config(format!("{} cannot be written", path.display())).because(error))
+    std::fs::File::create(path)
+        .map_err(|error| Error::config(format!("{} cannot be written", path.display())).because(error))
 }
 
 /// One migration, wired.
@@ -87,7 +93,7 @@ impl Context {
 
     pub(crate) fn source(&self, legacy_stopped: bool) -> Result<SqliteSource> {
         let Store::Sqlite(path) = &self.config.legacy;
-        SqliteSource::open(path, legacy_stopped)
+        SqliteSource::open(path, Arc::clone(&self.mapping), legacy_stopped)
     }
 
     pub(crate) fn store(&self) -> Result<Box<dyn RowStore>> {
@@ -98,7 +104,8 @@ impl Context {
     /// A projection for this run only.
     pub(crate) fn scratch_store(&self) -> Result<Scratch> {
         let folder = std::env::temp_dir().join(format!("crossfade-scratch-{}", self.process.instance));
-        std::fs::create_dir_all(&folder).map_err(|error| Error::failed("no scratch folder can be made").because(error))?;
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| Error::failed("no scratch folder can be made").because(error))?;
         let store = Box::new(SqliteStore::new(&folder.join("projection.db")));
         Ok(Scratch { store, folder })
     }
@@ -151,8 +158,15 @@ impl Context {
         work: impl FnOnce() -> Result<(T, serde_json::Value)>,
     ) -> Result<T> {
         let journal = self.journal()?;
-        let lock =
-            Lock::acquire(log, &self.config.migration, &self.mapping.hash, &self.process, act, Arc::new(now), &process_alive)?;
+        let lock = Lock::acquire(
+            log,
+            &self.config.migration,
+            &self.mapping.hash,
+            &self.process,
+            act,
+            Arc::new(now),
+            &process_alive,
+        )?;
         if let Ok(mut lost) = self.stop.lost.lock() {
             *lost = Some(lock.lost());
         }
@@ -161,7 +175,9 @@ impl Context {
         let result = work();
         let (stage, told) = match &result {
             Ok((_, told)) => (Stage::Done, told.clone()),
-            Err(error) if error.kind() == Kind::Unknown => (Stage::Unknown, serde_json::json!({ "error": error.to_string() })),
+            Err(error) if error.kind() == Kind::Unknown => {
+                (Stage::Unknown, serde_json::json!({ "error": error.to_string() }))
+            }
             Err(error) => (Stage::Failed, serde_json::json!({ "error": error.to_string() })),
         };
         let journalled = journal.append(now(), stage, announced.seq, act, &told).and_then(|_| {
@@ -176,7 +192,8 @@ impl Context {
 }
 
 pub(crate) fn load_config(file: &Path) -> Result<Config> {
-    let text = read_text(file).map_err(|error| error.hint("make one: crossfade init --from sqlite:FILE (or name it with --config)"))?;
+    let text = read_text(file)
+        .map_err(|error| error.hint("make one: crossfade init --from sqlite:FILE (or name it with --config)"))?;
     Config::load(file, &text, &env)
 }
 
@@ -194,11 +211,13 @@ impl Drop for Scratch {
 
 pub(crate) fn make_folder_of(path: &Path) -> Result<()> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
-    std::fs::create_dir_all(folder).map_err(|error| Error::failed(format!("folder {} cannot be made", folder.display())).because(error))
+    std::fs::create_dir_all(folder)
+        .map_err(|error| Error::failed(format!("folder {} cannot be made", folder.display())).because(error))
 }
 
 fn process() -> Process {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned());
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned());
     Process { instance: uuid::Uuid::new_v4().to_string(), host, pid: std::process::id() }
 }
 
@@ -214,22 +233,51 @@ fn security(security: &crossfade::config::Security) -> Result<Security> {
         (None, None) => None,
     };
     Ok(Security {
-        protocol: security.protocol.clone(),
+        protocol: security.protocol.clone().unwrap_or_else(|| "PLAINTEXT".to_owned()),
         mechanism: security.mechanism.clone(),
         username: security.username.clone(),
         password: password.map(Secret::new),
         ca_file: security.ca_file.clone(),
         certificate_file: security.certificate_file.clone(),
         key_file: security.key_file.clone(),
+        key_password: None,
     })
 }
 
 /// Describes a store for `init`.
-pub(crate) fn describe_store(path: &Path) -> Result<crossfade::mapping::Schema> {
-    crossfade::sqlite::introspect(path)
+pub(crate) fn describe_store(path: &Path) -> Result<Schema> {
+    crossfade::sqlite::introspect::describe(path)
 }
 
-/// Unmapped tables of the legacy store; refuses when store and mapping do not fit.
-pub(crate) fn check_source(source: &SqliteSource, mapping: &Mapping) -> Result<Vec<String>> {
-    source.check(mapping)
+/// Unmapped tables of the legacy store, with the reason where they cannot be mapped; refuses when store and mapping do
+/// not fit.
+pub(crate) fn check_source(source: &SqliteSource) -> Result<Vec<String>> {
+    let name = |unmapped: Unmapped| match unmapped.why {
+        Some(why) => format!("{} ({why})", unmapped.table),
+        None => unmapped.table,
+    };
+    Ok(source.check()?.into_iter().map(name).collect())
+}
+
+/// Makes a generated legacy store.
+pub(crate) fn make_demo_store(path: &Path, sizes: Sizes) -> Result<()> {
+    scratch::make(path, demo::schema(), |load| demo::rows(sizes, load))
+}
+
+/// Runs SQL on a store of the demo, behind everybody's back.
+pub(crate) fn execute(path: &Path, sql: &str) -> Result<u64> {
+    scratch::execute(path, sql)
+}
+
+pub(crate) fn open_embedded(path: &Path) -> Result<EmbeddedLog> {
+    EmbeddedLog::open(path, false)
+}
+
+/// Writes a file that must not exist yet, and its folder.
+pub(crate) fn write_text(path: &Path, text: &str) -> Result<()> {
+    use std::io::Write;
+    make_folder_of(path)?;
+    let failed = |error| Error::config(format!("{} cannot be written", path.display())).because(error);
+    let mut file = std::fs::File::create_new(path).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)
 }

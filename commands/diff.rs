@@ -44,7 +44,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
     let reports = args.reports.open()?;
     let keys_file = args.keys.as_ref().map(|path| create_output(path)).transpose()?;
     let source = context.source(args.legacy_stopped)?;
-    let unmapped = check_source(&source, &context.mapping)?;
+    let unmapped = check_source(&source)?;
     let log = context.log(false)?;
     let mut findings = coverage_findings(context, &unmapped);
     let mut facts = vec![("legacy".to_owned(), source.describe()), ("log".to_owned(), log.describe())];
@@ -94,7 +94,11 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
     if let Some(state) = &state
         && state.quarantined > 0
     {
-        findings.push(finding("quarantined", Severity::Gap, format!("{} rows are in quarantine and were never replayed", state.quarantined)));
+        findings.push(finding(
+            "quarantined",
+            Severity::Gap,
+            format!("{} rows are in quarantine and were never replayed", state.quarantined),
+        ));
     }
     let mut outcome = outcome(context, "diff", evidence, findings, facts, unmapped);
     outcome.keys_file = args.keys.as_ref().map(|path| path.display().to_string());
@@ -112,16 +116,27 @@ fn finding(code: &'static str, severity: Severity, text: impl Into<String>) -> F
 fn coverage_findings(context: &Context, unmapped: &[String]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for table in unmapped {
-        findings.push(finding("unmapped-table", Severity::Warning, format!("table '{table}' is not mapped: nothing of it was compared")));
+        findings.push(finding(
+            "unmapped-table",
+            Severity::Warning,
+            format!("table '{table}' is not mapped: nothing of it was compared"),
+        ));
     }
     let today = today();
     for rule in &context.config.ignore {
         let (name, until) = (format!("{}.{}", rule.table, rule.column), &rule.expires);
         findings.push(if rule.expired(&today) {
-            let text = format!("the ignore rule for {name} expired on {until} (owner {}): renew it or mend the difference", rule.owner);
+            let text = format!(
+                "the ignore rule for {name} expired on {until} (owner {}): renew it or mend the difference",
+                rule.owner
+            );
             finding("ignore-rule-expired", Severity::Failure, text)
         } else {
-            finding("ignore-rule", Severity::Note, format!("{name} is ignored until {until}: {} (owner {})", rule.reason, rule.owner))
+            finding(
+                "ignore-rule",
+                Severity::Note,
+                format!("{name} is ignored until {until}: {} (owner {})", rule.reason, rule.owner),
+            )
         });
     }
     findings
@@ -139,12 +154,21 @@ fn replay_findings(
     };
     if hash != context.mapping.hash {
         let message = "the replay was made under another mapping than the one in force";
-        return Err(Error::stale(message).hint("put the mapping back, or copy everything anew: crossfade replay --recopy"));
+        return Err(
+            Error::stale(message).hint("put the mapping back, or copy everything anew: crossfade replay --recopy")
+        );
     }
     let age = (now() - state.snapshot_at).max(0) / 1000;
-    facts.push(("replay".to_owned(), format!("generation {}, taken {} ({age} s ago)", state.generation, rfc3339(state.snapshot_at))));
+    facts.push((
+        "replay".to_owned(),
+        format!("generation {}, taken {} ({age} s ago)", state.generation, rfc3339(state.snapshot_at)),
+    ));
     if state.phase != Phase::Done {
-        findings.push(finding("replay-unfinished", Severity::Gap, "the replay is unfinished: run 'crossfade replay' again"));
+        findings.push(finding(
+            "replay-unfinished",
+            Severity::Gap,
+            "the replay is unfinished: run 'crossfade replay' again",
+        ));
     }
     Ok(Some(state))
 }
@@ -166,7 +190,9 @@ fn projection_view(
     }
     let view = store.view(&context.mapping)?;
     for (topic, partition, at, end) in behind(log, &context.mapping, &view.state().positions)? {
-        let text = format!("the projection stands at {topic}[{partition}]@{at}, the log ends at {end}: run 'crossfade project'");
+        let text = format!(
+            "the projection stands at {topic}[{partition}]@{at}, the log ends at {end}: run 'crossfade project'"
+        );
         findings.push(finding("projection-behind", Severity::Gap, text));
     }
     Ok(Some(view))
@@ -230,6 +256,7 @@ fn outcome(
         facts,
         tables,
         findings,
+        ignored: context.config.ignore.clone(),
         samples,
         keys_file: None,
         steps: Vec::new(),
@@ -274,8 +301,10 @@ pub(crate) fn dry_run(
         Err(error) => return Err(error),
     };
     let missing = missing_topics(log.as_ref(), &context.mapping, &context.config.migration)?;
-    let mut steps: Vec<String> =
-        missing.iter().map(|topic| format!("create topic {} with {} partitions", topic.name, topic.partitions)).collect();
+    let mut steps: Vec<String> = missing
+        .iter()
+        .map(|topic| format!("create topic {} with {} partitions", topic.name, topic.partitions))
+        .collect();
     let stand_in = context.empty_log()?;
     let log: &dyn EventLog = if missing.is_empty() { log.as_ref() } else { &stand_in };
     let state = ReplayState::read(log, &context.config.migration)?.map(|(state, _)| state);
@@ -286,16 +315,26 @@ pub(crate) fn dry_run(
         let mut settings = Settings::new(&context.config.migration, &context.process.instance);
         settings.recopy = recopy;
         let (progress, mapping) = (context.progress(), &context.mapping);
-        let replay = Replay { source, log: &dry, mapping, codec: &Exact, settings: &settings, progress: &progress, now: &now };
+        let replay =
+            Replay { source, log: &dry, mapping, codec: &Exact, settings: &settings, progress: &progress, now: &now };
         let copied = replay.copy(Some(&mut |rejected: &Rejected<'_>| {
-            rejected_rows.push(format!("table '{}', row {}: {}", rejected.table.name, rejected.table.identity_text(rejected.row), rejected.reason));
+            rejected_rows.push(format!(
+                "table '{}', row {}: {}",
+                rejected.table.name,
+                rejected.table.identity_text(rejected.row),
+                rejected.reason
+            ));
             Ok(())
         }))?;
         for table in &context.mapping.tables {
             let rows = copied.state.copied.get(&table.name).copied().unwrap_or(0);
             steps.push(format!("copy table {} to {} ({rows} rows)", table.name, table.topic));
         }
-        steps.push(format!("commit {} events in transactions of {} rows", dry.records(), context.config.replay.transaction_rows));
+        steps.push(format!(
+            "commit {} events in transactions of {} rows",
+            dry.records(),
+            context.config.replay.transaction_rows
+        ));
     }
     if recopy || state.is_some() {
         steps.push("fold the log to its end and write an event for every row that differs (reconcile)".to_owned());
@@ -328,7 +367,8 @@ pub(crate) fn dry_run(
         outcome.reason = format!("{differing} rows would be written as events; nothing was changed");
     }
     outcome.steps = steps;
-    outcome.next = Some(if missing.is_empty() { "crossfade replay".into() } else { "crossfade provision apply".into() });
+    outcome.next =
+        Some(if missing.is_empty() { "crossfade replay".into() } else { "crossfade provision apply".into() });
     reports.write(&outcome, &context.ui)?;
     Ok(if rejected_rows.is_empty() { Exit::Good } else { Exit::Negative })
 }

@@ -42,14 +42,18 @@ enum Verb {
 pub(crate) fn run(args: &JournalArgs, context: &Context) -> Result<Exit> {
     let entries = SqliteJournal::open_read_only(&context.journal_path())?.entries()?;
     match &args.verb {
-        Verb::Show { last } => show(context, &entries[entries.len() - last.unwrap_or(entries.len()).min(entries.len())..]),
+        Verb::Show { last } => {
+            show(context, &entries[entries.len() - last.unwrap_or(entries.len()).min(entries.len())..])
+        }
         Verb::Verify => check(context, &entries),
         Verb::Export { file } => {
             let mut out = create_output(file)?;
             for entry in &entries {
                 let line = serde_json::to_string(entry)
                     .map_err(|error| crossfade::base::Error::failed("an entry has no JSON form").because(error))?;
-                writeln!(out, "{line}").map_err(|error| crossfade::base::Error::failed("the export could not be written").because(error))?;
+                writeln!(out, "{line}").map_err(|error| {
+                    crossfade::base::Error::failed("the export could not be written").because(error)
+                })?;
             }
             context.ui.note(format!("{} entries written to {}", entries.len(), file.display()));
             Ok(Exit::Good)
@@ -63,7 +67,15 @@ fn show(context: &Context, entries: &[Entry]) -> Result<Exit> {
         let row = |entry: &Entry| {
             let stage = format!("{:?}", entry.stage).to_lowercase();
             let of = if entry.of == 0 { String::new() } else { entry.of.to_string() };
-            vec![entry.seq.to_string(), rfc3339(entry.at), entry.act.clone(), stage, of, entry.detail.clone(), entry.hash[..12].to_owned()]
+            vec![
+                entry.seq.to_string(),
+                rfc3339(entry.at),
+                entry.act.clone(),
+                stage,
+                of,
+                entry.detail.clone(),
+                entry.hash[..12].to_owned(),
+            ]
         };
         let rows: Vec<Vec<String>> = entries.iter().map(row).collect();
         ui.line(grid(&["seq", "at", "act", "stage", "of", "detail", "hash"], &rows, ui.width()))?;
@@ -84,12 +96,19 @@ fn check(context: &Context, entries: &[Entry]) -> Result<Exit> {
     let in_log = context.log(false).and_then(|log| Lock::journal_head(log.as_ref(), &context.config.migration));
     match in_log {
         Ok(Some(head)) if !entries.iter().any(|entry| entry.seq == head.seq && entry.hash == head.hash) => {
-            ui.line(format!("BROKEN: the log knows entry {} ({}…), which this journal lacks: its end was cut or replaced", head.seq, &head.hash[..12]))?;
+            ui.line(format!(
+                "BROKEN: the log knows entry {} ({}…), which this journal lacks: its end was cut or replaced",
+                head.seq,
+                &head.hash[..12]
+            ))?;
             Ok(Exit::Negative)
         }
         Ok(head) => {
             let anchored = head.map_or(0, |head| head.seq);
-            ui.line(format!("{} entries, each follows the one before; the log vouches for the first {anchored}", entries.len()))?;
+            ui.line(format!(
+                "{} entries, each follows the one before; the log vouches for the first {anchored}",
+                entries.len()
+            ))?;
             Ok(Exit::Good)
         }
         Err(error) => {

@@ -124,7 +124,8 @@ mod boundaries {
     /// `CROSSFADE_STOP_AT=name:n` waits for ever at the n-th meeting of a boundary, after saying so on stderr.
     pub(crate) fn install(ui: &Ui) {
         let Some(at) = env("CROSSFADE_STOP_AT") else { return };
-        let (name, nth) = at.split_once(':').map_or((at.clone(), 1), |(name, nth)| (name.to_owned(), nth.parse().unwrap_or(1)));
+        let (name, nth) =
+            at.split_once(':').map_or((at.clone(), 1), |(name, nth)| (name.to_owned(), nth.parse().unwrap_or(1)));
         let ui = ui.clone();
         let met = AtomicU64::new(0);
         boundary::install(Box::new(move |here| {

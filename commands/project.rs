@@ -40,7 +40,8 @@ pub(crate) fn run(args: &ProjectArgs, context: &Context) -> Result<Exit> {
     let progress = context.progress();
     let crossfade::config::Store::Sqlite(path) = &context.config.projection;
     make_folder_of(path)?;
-    let projector = Projector { log: log.as_ref(), store: store.as_ref(), mapping: &context.mapping, progress: &progress };
+    let projector =
+        Projector { log: log.as_ref(), store: store.as_ref(), mapping: &context.mapping, progress: &progress };
     if let Some(file) = &args.restore {
         let name = file.display().to_string();
         let open = || File::open(file).map_err(|error| Error::config(format!("{name} cannot be read")).because(error));
@@ -69,7 +70,8 @@ fn write_snapshot(
     cluster: &str,
 ) -> Result<crossfade::fold::snapshot::Trailer> {
     let temporary = file.with_added_extension("part");
-    let failed = |error: std::io::Error| Error::failed(format!("{} cannot be written", temporary.display())).because(error);
+    let failed =
+        |error: std::io::Error| Error::failed(format!("{} cannot be written", temporary.display())).because(error);
     let mut out = BufWriter::new(File::create(&temporary).map_err(failed)?);
     let place = (context.config.migration.as_str(), cluster);
     let trailer = snapshot::write(store, &context.mapping, place, rfc3339(now()), &mut out)?;
@@ -93,11 +95,17 @@ fn tell(
     if ui.output == Output::Table {
         ui.line(format!("{} events folded into {store} in {seconds:.1} s ({rate:.0}/s)", projected.applied))?;
         if let Some((file, trailer)) = &snapshot {
-            ui.line(format!("snapshot of {} rows written to {} (digest {})", trailer.rows, file.display(), &trailer.digest[..16]))?;
+            ui.line(format!(
+                "snapshot of {} rows written to {} (digest {})",
+                trailer.rows,
+                file.display(),
+                &trailer.digest[..16]
+            ))?;
         }
         ui.note("next: crossfade diff");
     } else {
-        let snapshot = snapshot.map(|(file, trailer)| json!({"file": file, "rows": trailer.rows, "digest": trailer.digest}));
+        let snapshot =
+            snapshot.map(|(file, trailer)| json!({"file": file, "rows": trailer.rows, "digest": trailer.digest}));
         ui.json(&json!({
             "schema_version": 1,
             "applied": projected.applied,

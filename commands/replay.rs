@@ -46,7 +46,7 @@ const PROBES: u32 = 3;
 
 pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<Exit> {
     let source = context.source(args.legacy_stopped)?;
-    let unmapped = check_source(&source, &context.mapping)?;
+    let unmapped = check_source(&source)?;
     if args.dry_run {
         return crate::diff::dry_run(context, &source, unmapped, args.reports.open()?, args.recopy);
     }
@@ -140,7 +140,8 @@ fn quarantine(file: &mut std::fs::File, rejected: &Rejected<'_>) -> Result<()> {
     for (cell, field) in rejected.table.fields().enumerate() {
         let mut value = Vec::new();
         Exact.write(rejected.row.get(cell), &mut value);
-        let value = serde_json::from_slice(&value).map_err(|error| Error::failed("a row has no JSON form").because(error))?;
+        let value =
+            serde_json::from_slice(&value).map_err(|error| Error::failed("a row has no JSON form").because(error))?;
         row.insert(field.to_owned(), value);
     }
     let line = json!({"table": rejected.table.name, "row": row, "reason": rejected.reason});
@@ -165,7 +166,10 @@ fn tell(ui: &Ui, done: &Done, seconds: f64) -> Result<Exit> {
     if done.rows > 0 || done.reconciled.is_none() {
         let rate = done.rows as f64 / seconds.max(0.001);
         let resumed = if done.resumed { ", going on from an earlier run" } else { "" };
-        ui.line(format!("{} rows copied in {seconds:.1} s ({rate:.0} rows/s), generation {}{resumed}", done.rows, state.generation))?;
+        ui.line(format!(
+            "{} rows copied in {seconds:.1} s ({rate:.0} rows/s), generation {}{resumed}",
+            done.rows, state.generation
+        ))?;
     }
     if let Some(reconciled) = done.reconciled {
         ui.line(format!(

@@ -37,8 +37,9 @@ impl Reports {
     /// Writes every report file, and the outcome to stdout.
     pub(crate) fn write(self, outcome: &Outcome, ui: &Ui) -> Result<()> {
         for (format, path, mut file) in self.0 {
-            file.write_all(&render(outcome, format))
-                .map_err(|error| Error::failed(format!("report {} could not be written", path.display())).because(error))?;
+            file.write_all(&render(outcome, format)).map_err(|error| {
+                Error::failed(format!("report {} could not be written", path.display())).because(error)
+            })?;
             ui.note(format!("report written: {}", path.display()));
         }
         ui.result(&match ui.output {

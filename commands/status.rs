@@ -50,7 +50,8 @@ pub(crate) fn run(_args: &StatusArgs, context: &Context) -> Result<Exit> {
     };
     let verdict = verdict_line(&entries, &context.mapping.hash, &mut lines);
     if let Some(open) = unfinished(&entries) {
-        let state = format!("'{}' announced {} was never ended: it was killed, or runs now", open.act, rfc3339(open.at));
+        let state =
+            format!("'{}' announced {} was never ended: it was killed, or runs now", open.act, rfc3339(open.at));
         lines.push(Line { what: "unfinished act", state });
     }
     let next = next.unwrap_or(match verdict {
@@ -63,7 +64,8 @@ pub(crate) fn run(_args: &StatusArgs, context: &Context) -> Result<Exit> {
         ui.line(grid(&["what", "state"], &rows, ui.width()))?;
         ui.line(format!("next: {next}"))?;
     } else {
-        let states: serde_json::Map<_, _> = lines.iter().map(|line| (line.what.replace(' ', "_"), json!(line.state))).collect();
+        let states: serde_json::Map<_, _> =
+            lines.iter().map(|line| (line.what.replace(' ', "_"), json!(line.state))).collect();
         ui.json(&json!({"schema_version": 1, "migration": context.config.migration, "states": states, "verdict": verdict, "next": next}))?;
     }
     Ok(Exit::Good)
@@ -74,7 +76,11 @@ fn log_lines(context: &Context, log: &dyn EventLog, lines: &mut Vec<Line>) -> Re
     let mut next = None;
     let migration = &context.config.migration;
     let missing = missing_topics(log, &context.mapping, migration)?;
-    let topics = if missing.is_empty() { "all topics are there".to_owned() } else { format!("{} topics are missing", missing.len()) };
+    let topics = if missing.is_empty() {
+        "all topics are there".to_owned()
+    } else {
+        format!("{} topics are missing", missing.len())
+    };
     lines.push(Line { what: "log", state: format!("{}: {topics}", log.describe()) });
     if !missing.is_empty() {
         return Ok(Some("crossfade provision apply"));
@@ -108,7 +114,11 @@ fn log_lines(context: &Context, log: &dyn EventLog, lines: &mut Vec<Line>) -> Re
         Some(state) => {
             let late = behind(log, &context.mapping, &state.positions)?;
             let records: i64 = late.iter().map(|(_, _, at, end)| end - at).sum();
-            if late.is_empty() { "at the log's end".to_owned() } else { format!("behind the log's end by up to {records} positions") }
+            if late.is_empty() {
+                "at the log's end".to_owned()
+            } else {
+                format!("behind the log's end by up to {records} positions")
+            }
         }
     };
     if state != "at the log's end" {

@@ -32,7 +32,9 @@ impl Ui {
     pub(crate) fn result(&self, bytes: &[u8]) -> Result<()> {
         let mut out = std::io::stdout().lock();
         match out.write_all(bytes).and_then(|()| out.flush()) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::failed("the result could not be written").because(error)),
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Error::failed("the result could not be written").because(error))
+            }
             _ => Ok(()),
         }
     }
@@ -80,11 +82,14 @@ pub(crate) struct Stop {
 impl Stop {
     pub(crate) fn check(&self) -> Result<()> {
         if self.signal.load(Ordering::Relaxed) != 0 {
-            return Err(Error::interrupted("stopped as asked; what was committed stays").hint("run the same command again to go on"));
+            return Err(Error::interrupted("stopped as asked; what was committed stays")
+                .hint("run the same command again to go on"));
         }
         let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         if lost.as_ref().is_some_and(|lost| lost.load(Ordering::Relaxed)) {
-            return Err(Error::fenced("another run took the lock over; this one stops").hint("see who: crossfade status"));
+            return Err(
+                Error::fenced("another run took the lock over; this one stops").hint("see who: crossfade status")
+            );
         }
         Ok(())
     }
@@ -113,7 +118,13 @@ impl Reporter {
     pub(crate) fn new(ui: &Ui, stop: &Stop) -> Self {
         let now = Instant::now();
         let work = Work { what: String::new(), expected: None, began: now, told: now, throttle: None };
-        Self { ui: ui.clone(), stop: stop.clone(), bar: Mutex::default(), work: Mutex::new(work), rows: AtomicU64::new(0) }
+        Self {
+            ui: ui.clone(),
+            stop: stop.clone(),
+            bar: Mutex::default(),
+            work: Mutex::new(work),
+            rows: AtomicU64::new(0),
+        }
     }
 }
 
@@ -127,7 +138,9 @@ impl Progress for Reporter {
         *bar = None;
         if std::io::stderr().is_terminal() && !self.ui.quiet {
             let new = ProgressBar::with_draw_target(expected, ProgressDrawTarget::stderr_with_hz(10));
-            let style = ProgressStyle::with_template("{prefix:>9} [{wide_bar}] {human_pos}/{human_len} {per_sec} eta {eta} {msg}");
+            let style = ProgressStyle::with_template(
+                "{prefix:>9} [{wide_bar}] {human_pos}/{human_len} {per_sec} eta {eta} {msg}",
+            );
             if let Ok(style) = style {
                 new.set_style(style.progress_chars("=> "));
             }

@@ -169,6 +169,15 @@ pub fn changed(table: &Table, row: Row<'_>, before: Row<'_>) -> Vec<usize> {
     (0..table.columns.len()).filter(|cell| row.get(*cell) != before.get(*cell)).collect()
 }
 
+/// Bytes a base copy's event of this row needs at least: its value and key, for telling rows no topic takes.
+pub fn size(table: &Table, row: Row<'_>) -> usize {
+    let stamp = Stamp { source: String::new(), generation: 1 };
+    let mut encoder = Encoder::new(table, &codec::Exact, "", "", stamp);
+    encoder
+        .encode(RowChange { op: Op::Base, row, before: None, change: b"", count: 1 })
+        .map_or(usize::MAX, |event| event.size())
+}
+
 /// The id of a base copy's event for this row, as a text; what a re-copy of the same generation would write.
 pub fn base_id(migration: &str, store: &str, table: &Table, row: Row<'_>, generation: u32) -> String {
     id::text(Ids::new(migration, store, &table.name).id(table, row, Op::Base.word(), &id::base_change(generation)))

@@ -6,4 +6,5 @@ pub mod error;
 mod functions;
 pub mod introspect;
 mod plan;
+pub mod scratch;
 pub mod source;

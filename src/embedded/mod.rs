@@ -1,1 +1,147 @@
 //! The embedded log: topics and partitions in one SQLite file.
+
+mod failure;
+mod file;
+mod frames;
+mod layout;
+mod pending;
+mod reader;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use crate::base::{Error, Result};
+use crate::port::event_log::{Checkpoint, Ends, EventLog, LogReader, LogWriter, Positions, Topic};
+
+/// A log in one SQLite file, for any number of processes of one machine. A commit is durable when it returns, also
+/// against a loss of power.
+pub struct EmbeddedLog {
+    path: PathBuf,
+    cluster_id: String,
+    connection: Mutex<Connection>,
+}
+
+impl EmbeddedLog {
+    /// Opens the log at `path`. With `create` a missing or empty file, and missing folders above it, are made.
+    ///
+    /// [`crate::base::Kind::Connect`]: there is no log; `Refused`: its format is newer; `Corrupt`: the file is something else.
+    pub fn open(path: &Path, create: bool) -> Result<Self> {
+        let connection = file::open(path, create)?;
+        let cluster_id = connection
+            .query_row("SELECT cluster_id FROM log", [], |row| row.get(0))
+            .map_err(|error| failure::of(path, error))?;
+        Ok(Self { path: path.to_owned(), cluster_id, connection: Mutex::new(connection) })
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // SQLite rolls an unfinished statement back itself, so a panic elsewhere leaves the connection usable.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fail(&self, error: rusqlite::Error) -> Error {
+        failure::of(&self.path, error)
+    }
+}
+
+impl EventLog for EmbeddedLog {
+    fn describe(&self) -> String {
+        format!("embedded {}", self.path.display())
+    }
+
+    fn cluster_id(&self) -> Result<String> {
+        Ok(self.cluster_id.clone())
+    }
+
+    fn open_writer(&self, name: &str, instance: &str) -> Result<Box<dyn LogWriter>> {
+        Ok(Box::new(writer::Writer::open(&self.path, name, instance)?))
+    }
+
+    fn checkpoint(&self, name: &str) -> Result<Option<Checkpoint>> {
+        let found: Option<Option<String>> = self
+            .connection()
+            .query_row("SELECT checkpoint FROM writers WHERE name = ?1", [name], |row| row.get(0))
+            .optional()
+            .map_err(|error| self.fail(error))?;
+        found.flatten().map(|text| layout::checkpoint(&self.path, name, &text)).transpose()
+    }
+
+    fn open_reader(&self, from: &Positions) -> Result<Box<dyn LogReader>> {
+        Ok(Box::new(reader::Reader::open(&self.path, from)?))
+    }
+
+    fn ends(&self, topic: &str) -> Result<BTreeMap<i32, Ends>> {
+        let connection = self.connection();
+        let partitions = layout::topic(&connection, &self.path, topic)?.partitions;
+        let ends = (0..).zip(partitions).map(|(number, row)| {
+            // An open transaction is only in its writer's memory: it takes no offsets yet.
+            connection.query_row(
+                "SELECT next_offset, (SELECT id FROM batches WHERE id BETWEEN ?2 AND ?3 ORDER BY id LIMIT 1)
+                 FROM partitions WHERE id = ?1",
+                [row, layout::batch_id(row, 0), layout::batch_id(row, layout::OFFSETS)],
+                |found| {
+                    let (next, first): (i64, Option<i64>) = (found.get(0)?, found.get(1)?);
+                    let low = first.map_or(next, layout::base_offset);
+                    Ok((number, Ends { low, committed: next, high: next }))
+                },
+            )
+        });
+        ends.collect::<rusqlite::Result<_>>().map_err(|error| self.fail(error))
+    }
+
+    fn topics(&self) -> Result<Vec<Topic>> {
+        let found = || -> rusqlite::Result<Vec<(String, i32, String)>> {
+            self.connection()
+                .prepare(
+                    "SELECT name, (SELECT count(*) FROM partitions WHERE topic = topics.id), configs
+                     FROM topics ORDER BY name",
+                )?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                .collect()
+        };
+        let found = found().map_err(|error| self.fail(error))?;
+        found
+            .into_iter()
+            .map(|(name, partitions, configs)| {
+                let configs = layout::configs(&self.path, &name, &configs)?;
+                Ok(Topic { name, partitions, configs })
+            })
+            .collect()
+    }
+
+    fn create_topics(&self, topics: &[Topic]) -> Result<()> {
+        if let Some(topic) = topics.iter().find(|topic| topic.partitions < 1) {
+            return Err(Error::config(format!("topic '{}' needs at least one partition", topic.name)));
+        }
+        let fail = |error| self.fail(error);
+        let mut connection = self.connection();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
+        for topic in topics {
+            let configs = serde_json::to_string(&topic.configs)
+                .map_err(|error| Error::failed("the configs cannot be written as JSON").because(error))?;
+            let made = transaction
+                .execute("INSERT OR IGNORE INTO topics (name, configs) VALUES (?1, ?2)", [&topic.name, &configs])
+                .map_err(fail)?;
+            if made == 0 {
+                continue;
+            }
+            let id = transaction.last_insert_rowid();
+            for number in 0..topic.partitions {
+                transaction
+                    .execute("INSERT INTO partitions (topic, number) VALUES (?1, ?2)", params![id, number])
+                    .map_err(fail)?;
+            }
+            if transaction.last_insert_rowid() >= layout::ROWS - 1 {
+                return Err(Error::refused(format!("{} has no room for more partitions", self.path.display())));
+            }
+        }
+        transaction.commit().map_err(fail)
+    }
+
+    fn max_record_bytes(&self, topic: &str) -> Result<usize> {
+        Ok(layout::topic(&self.connection(), &self.path, topic)?.max_record_bytes)
+    }
+}

@@ -1,0 +1,65 @@
+//! What the tables hold: topics with their partitions, places of batches, checkpoints.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::failure;
+use crate::base::{Error, Result};
+use crate::port::event_log::{Checkpoint, Offset};
+
+const OFFSET_BITS: u32 = 40;
+/// Offsets of a partition lie below this, numbers of partitions below [`ROWS`].
+pub(super) const OFFSETS: Offset = 1 << OFFSET_BITS;
+pub(super) const ROWS: i64 = 1 << (63 - OFFSET_BITS);
+/// Kafka's own default of `max.message.bytes`.
+const DEFAULT_MAX_RECORD_BYTES: usize = 1_048_588;
+
+/// A topic as writers and readers need it.
+pub(super) struct Found {
+    /// `partitions.id` by partition number.
+    pub(super) partitions: Vec<i64>,
+    pub(super) max_record_bytes: usize,
+}
+
+/// The id of the batch of partition `row` that begins at `offset`.
+pub(super) fn batch_id(row: i64, offset: Offset) -> i64 {
+    (row << OFFSET_BITS) | offset.clamp(0, OFFSETS - 1)
+}
+
+pub(super) fn base_offset(id: i64) -> Offset {
+    id & (OFFSETS - 1)
+}
+
+pub(super) fn topic(connection: &Connection, path: &Path, name: &str) -> Result<Found> {
+    let fail = |error| failure::of(path, error);
+    let found: Option<(i64, String)> = connection
+        .query_row("SELECT id, configs FROM topics WHERE name = ?1", [name], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+        .map_err(fail)?;
+    let (id, configs) = found.ok_or_else(|| {
+        Error::config(format!("{} has no topic '{name}'", path.display())).hint("run `crossfade provision apply`")
+    })?;
+    let mut rows = connection.prepare("SELECT id FROM partitions WHERE topic = ?1 ORDER BY number").map_err(fail)?;
+    let partitions = rows.query_map([id], |row| row.get(0)).and_then(Iterator::collect).map_err(fail)?;
+    let configured = self::configs(path, name, &configs)?.remove("max.message.bytes");
+    let max_record_bytes = configured.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_MAX_RECORD_BYTES);
+    Ok(Found { partitions, max_record_bytes })
+}
+
+pub(super) fn no_partition(topic: &str, number: i32, count: usize) -> Error {
+    Error::config(format!("topic '{topic}' has {count} partitions, none of number {number}"))
+}
+
+pub(super) fn configs(path: &Path, topic: &str, text: &str) -> Result<BTreeMap<String, String>> {
+    serde_json::from_str(text).map_err(|error| {
+        Error::corrupt(format!("the configs of topic '{topic}' in {} are damaged", path.display())).because(error)
+    })
+}
+
+pub(super) fn checkpoint(path: &Path, writer: &str, text: &str) -> Result<Checkpoint> {
+    serde_json::from_str(text).map_err(|error| {
+        Error::corrupt(format!("the checkpoint of '{writer}' in {} is damaged", path.display())).because(error)
+    })
+}

@@ -1,0 +1,154 @@
+//! Listens to the client library: keeps the last cause, counts failed deliveries, and lets nothing reach the terminal.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::ProducerContext;
+
+#[derive(Debug, Default)]
+struct Heard {
+    cause: Option<String>,
+    /// A cause that no waiting will mend.
+    refusal: Option<String>,
+    delivery: Option<(RDKafkaErrorCode, String)>,
+}
+
+/// What the client library said; one for each client.
+#[derive(Debug, Default)]
+pub(super) struct Listener {
+    heard: Mutex<Heard>,
+    failed: AtomicU64,
+    faults: AtomicU64,
+    eof: AtomicI64,
+}
+
+impl Listener {
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Deliveries that failed since the last [`Listener::forget_deliveries`].
+    pub(super) fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// The first delivery that failed by itself, and where to.
+    pub(super) fn delivery_error(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.heard().delivery.clone()
+    }
+
+    pub(super) fn forget_deliveries(&self) {
+        self.heard().delivery = None;
+        self.failed.store(0, Ordering::Release);
+    }
+
+    /// Rises with each broken connection and each request without an answer.
+    pub(super) fn faults(&self) -> u64 {
+        self.faults.load(Ordering::Acquire)
+    }
+
+    /// The last thing that went wrong, in the library's words.
+    pub(super) fn cause(&self) -> Option<String> {
+        let heard = self.heard();
+        heard.refusal.clone().or_else(|| heard.cause.clone())
+    }
+
+    /// A refused log-in or a failed handshake: trying again is of no use.
+    pub(super) fn refused(&self) -> bool {
+        self.heard().refusal.is_some()
+    }
+
+    /// The offset at which the last end of a partition was met. Only right after the poll that told of it.
+    pub(super) fn eof(&self) -> Option<i64> {
+        Some(self.eof.load(Ordering::Acquire)).filter(|offset| *offset >= 0)
+    }
+}
+
+impl ClientContext for Listener {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        if matches!(facility, "FAIL" | "REQTMOUT" | "FETCHERR" | "OFFSET") {
+            self.faults.fetch_add(1, Ordering::AcqRel);
+        }
+        if level as i32 <= RDKafkaLogLevel::Error as i32 {
+            let mut heard = self.heard();
+            if heard.cause.is_none() {
+                heard.cause = Some(without_prefix(text).to_owned());
+            }
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        if code == Some(RDKafkaErrorCode::PartitionEOF) {
+            self.eof.store(eof_offset(reason).unwrap_or(-1), Ordering::Release);
+            return;
+        }
+        self.faults.fetch_add(1, Ordering::AcqRel);
+        let mut heard = self.heard();
+        match code {
+            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL) => heard.refusal = Some(reason.to_owned()),
+            // Says only how many are down, never why.
+            Some(RDKafkaErrorCode::AllBrokersDown) => {}
+            _ => heard.cause = Some(reason.to_owned()),
+        }
+    }
+}
+
+impl ConsumerContext for Listener {}
+
+impl ProducerContext for Listener {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, record)) = result {
+            let code = error.rdkafka_error_code();
+            // Purged by an abort: the consequence of another error, never the cause.
+            if !matches!(code, Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)) {
+                let place = || format!("{}[{}]", record.topic(), record.partition());
+                self.heard().delivery.get_or_insert_with(|| (code.unwrap_or(RDKafkaErrorCode::Fail), place()));
+            }
+            self.failed.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// Log lines begin with the thread they come from: `[thrd:…]: `.
+fn without_prefix(text: &str) -> &str {
+    match text.strip_prefix("[thrd:").and_then(|rest| rest.split_once("]: ")) {
+        Some((_, rest)) => rest,
+        None => text,
+    }
+}
+
+/// The library has the offset of an end in its text only: `… reached end of partition at offset 17 (HighwaterMark 17)`.
+fn eof_offset(reason: &str) -> Option<i64> {
+    let (_, rest) = reason.split_once(" at offset ")?;
+    rest.split(' ').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_offset_of_an_end_is_read_from_the_text() {
+        let text = "Fetch from broker 2 reached end of partition at offset 510162 (HighwaterMark 510170)";
+        assert_eq!(eof_offset(text), Some(510_162));
+        assert_eq!(eof_offset("something else"), None);
+    }
+
+    #[test]
+    fn a_refused_log_in_outlives_later_causes() {
+        let listener = Listener::default();
+        listener.error(KafkaError::Global(RDKafkaErrorCode::Authentication), "wrong password");
+        listener.error(KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure), "disconnected");
+        listener.error(KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
+        assert!(listener.refused());
+        assert_eq!(listener.cause().as_deref(), Some("wrong password"));
+    }
+}

@@ -1,0 +1,114 @@
+//! The client library's errors as ours.
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use super::context::Listener;
+use super::settings::{KafkaSettings, is_secret};
+use crate::base::{Error, Kind};
+
+pub(super) const PROVISION: &str = "create it with `crossfade provision apply`";
+
+/// What may be done about an error code.
+pub(super) fn kind(code: Code) -> Kind {
+    match code {
+        Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition | Code::InvalidTopic => {
+            Kind::Config
+        }
+        Code::InvalidConfig | Code::InvalidReplicationFactor | Code::InvalidPartitions => Kind::Config,
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed
+        | Code::PolicyViolation => Kind::Refused,
+        Code::Authentication | Code::SSL => Kind::Connect,
+        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => Kind::Fenced,
+        Code::MessageSizeTooLarge | Code::InvalidMessageSize => Kind::Row,
+        Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation => Kind::Stale,
+        code if passing(code) => Kind::Connect,
+        _ => Kind::Failed,
+    }
+}
+
+/// Whether an error goes away by itself, as when a broker restarts.
+pub(super) fn passing(code: Code) -> bool {
+    matches!(
+        code,
+        Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::Resolve
+            | Code::OperationTimedOut
+            | Code::TimedOutQueue
+            | Code::MessageTimedOut
+            | Code::RequestTimedOut
+            | Code::WaitingForCoordinator
+            | Code::WaitCache
+            | Code::BrokerDestroy
+            | Code::DestroyBroker
+            | Code::UnknownBroker
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::BrokerNotAvailable
+            | Code::ReplicaNotAvailable
+            | Code::NetworkException
+            | Code::CoordinatorLoadInProgress
+            | Code::CoordinatorNotAvailable
+            | Code::NotCoordinator
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::OffsetNotAvailable
+            | Code::PreferredLeaderNotAvailable
+            | Code::KafkaStorageError
+            | Code::Retry
+            | Code::InProgress
+    )
+}
+
+pub(super) fn code(error: &KafkaError) -> Code {
+    error.rdkafka_error_code().unwrap_or(Code::Fail)
+}
+
+/// An error met while doing something to a thing both named by `what`.
+pub(super) fn error(what: impl Into<String>, code: Code, listener: Option<&Listener>) -> Error {
+    let kind = kind(code);
+    // A transport error says nothing by itself; the cause came by the listener.
+    let heard = if kind == Kind::Connect { listener.and_then(Listener::cause) } else { None };
+    let error = Error::new(kind, what).because(heard.unwrap_or_else(|| code.to_string()));
+    match kind {
+        Kind::Config if matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+            error.hint(PROVISION)
+        }
+        Kind::Refused if code != Code::PolicyViolation => error.hint("the user lacks an ACL for it"),
+        Kind::Stale => error.hint("the log no longer has this position, or never had it"),
+        _ => error,
+    }
+}
+
+/// The error of a topic the cluster does not have.
+pub(super) fn unknown_topic(topic: &str) -> Error {
+    Error::config(format!("the topic '{topic}' does not exist")).hint(PROVISION)
+}
+
+/// The error of a client that could not be made of the settings.
+pub(super) fn settings(error: &KafkaError) -> Error {
+    match error {
+        KafkaError::ClientConfig(_, text, name, _) if !is_secret(name) => {
+            Error::config(format!("the Kafka property '{name}' is wrong")).because(text.clone())
+        }
+        KafkaError::ClientConfig(_, _, name, _) => Error::config(format!("the Kafka setting '{name}' is wrong")),
+        KafkaError::ClientCreation(text) => Error::config("the Kafka settings do not fit").because(text.clone()),
+        other => Error::config("the Kafka settings do not fit").because(other.to_string()),
+    }
+}
+
+/// The error of a cluster that does not answer.
+pub(super) fn unreachable(settings: &KafkaSettings, listener: &Listener) -> Error {
+    let brokers = settings.brokers();
+    let cause = listener.cause().unwrap_or_else(|| "no answer".to_owned());
+    if listener.refused() {
+        Error::connect(format!("Kafka at {brokers} refused the log-in")).because(cause).hint("check `security`")
+    } else {
+        Error::connect(format!("Kafka at {brokers} does not answer"))
+            .because(cause)
+            .hint("check `bootstrap` and `security`, and whether the brokers run")
+    }
+}

@@ -1,0 +1,312 @@
+//! What a person may set for Kafka, and the client configurations made of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use uuid::Uuid;
+
+use crate::base::{Error, Result};
+
+/// How long a transaction may stay open before the brokers abort it; while one is open its records hide later ones.
+pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The largest record the client hands to a broker, whatever the topic allows.
+pub(super) const MAX_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
+
+/// Uncompressed bytes the producer puts into one batch at most, unless `batch.size` is set.
+pub(super) const BATCH_BYTES: usize = 1_000_000;
+
+const PRODUCER: &[(&str, &str)] = &[
+    ("enable.idempotence", "true"),
+    ("acks", "all"),
+    ("compression.type", "lz4"),
+    // Java's and KafkaJS's default, so that every client finds a key in the same partition.
+    ("partitioner", "murmur2_random"),
+    ("linger.ms", "5"),
+    ("batch.num.messages", "10000"),
+    ("queue.buffering.max.messages", "50000"),
+    // This bounds the memory; a full queue is the normal brake.
+    ("queue.buffering.max.kbytes", "32768"),
+    // The commit tells whether all were delivered; half a million reports of success tell nothing more.
+    ("delivery.report.only.error", "true"),
+];
+
+const CONSUMER: &[(&str, &str)] = &[
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("enable.partition.eof", "true"),
+    // A position that is gone is an error: jumping over it would lose records without a word.
+    ("auto.offset.reset", "error"),
+    // The end of a partition is told by an empty fetch, which waits this long.
+    ("fetch.wait.max.ms", "50"),
+    // A full queue is the normal case while catching up; the default waits a second.
+    ("fetch.queue.backoff.ms", "2"),
+    ("check.crcs", "true"),
+];
+
+/// Fetched bytes kept ahead by a reader, over all its partitions.
+const READ_AHEAD_KB: usize = 16 * 1024;
+
+/// Compressed bytes asked for at once, over all partitions of a reader.
+const FETCH_BYTES: usize = 4 * 1024 * 1024;
+
+const KEPT: &str = "what is committed must be written once, in order and on every in-sync replica";
+const NO_GROUP: &str = "positions are kept with what was made of the records, never in a consumer group";
+
+/// Properties that would break a promise of the log, and why.
+const REFUSED: &[(&str, &str)] = &[
+    ("bootstrap.servers", "the brokers are named by `bootstrap`"),
+    ("metadata.broker.list", "the brokers are named by `bootstrap`"),
+    ("enable.idempotence", KEPT),
+    ("acks", KEPT),
+    ("request.required.acks", KEPT),
+    ("max.in.flight", KEPT),
+    ("max.in.flight.requests.per.connection", KEPT),
+    ("enable.gapless.guarantee", KEPT),
+    ("isolation.level", "records of unfinished or aborted transactions must never be read"),
+    ("partitioner", "every client must find a key in the same partition"),
+    ("transactional.id", "it is the writer's name, by which older writers are fenced"),
+    ("transaction.timeout.ms", "readers wait for it; it is the same for all writers"),
+    ("enable.auto.commit", NO_GROUP),
+    ("auto.commit.enable", NO_GROUP),
+    ("enable.auto.offset.store", NO_GROUP),
+    ("group.id", NO_GROUP),
+    ("group.instance.id", NO_GROUP),
+    ("auto.offset.reset", "a position that is gone must stop the reader, not move it"),
+    ("enable.partition.eof", "the end of a partition is known by it"),
+    ("allow.auto.create.topics", "topics are made by `crossfade provision apply` only"),
+    ("delivery.report.only.error", "the writer counts failed deliveries by it"),
+    ("log.queue", "the client must not write to the terminal"),
+    ("plugin.library.paths", "the client loads no foreign code"),
+];
+
+/// How to reach a cluster.
+#[derive(Clone, Debug)]
+pub struct KafkaSettings {
+    /// Brokers to ask first, `host:port`.
+    pub bootstrap: Vec<String>,
+    /// Further librdkafka properties; those that would break a promise of the log are refused on opening.
+    pub properties: BTreeMap<String, String>,
+    pub security: Option<Security>,
+    /// [`TRANSACTION_TIMEOUT`] unless a test shortens it.
+    pub transaction_timeout: Duration,
+}
+
+impl Default for KafkaSettings {
+    fn default() -> Self {
+        Self {
+            bootstrap: Vec::new(),
+            properties: BTreeMap::new(),
+            security: None,
+            transaction_timeout: TRANSACTION_TIMEOUT,
+        }
+    }
+}
+
+/// Encryption and log-in.
+#[derive(Clone, Debug, Default)]
+pub struct Security {
+    /// `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`.
+    pub protocol: String,
+    /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
+    pub mechanism: Option<String>,
+    pub username: Option<String>,
+    pub password: Option<Secret>,
+    /// Certificates of the authorities to trust, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// The client's own certificate, PEM.
+    pub certificate_file: Option<PathBuf>,
+    /// The key of the client's certificate, PEM.
+    pub key_file: Option<PathBuf>,
+    pub key_password: Option<Secret>,
+}
+
+/// A text that never shows itself.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl Security {
+    pub(super) fn apply(&self, config: &mut ClientConfig) {
+        config.set("security.protocol", &self.protocol);
+        let texts = [
+            ("sasl.mechanism", self.mechanism.as_deref()),
+            ("sasl.username", self.username.as_deref()),
+            ("sasl.password", self.password.as_ref().map(|secret| secret.0.as_str())),
+            ("ssl.key.password", self.key_password.as_ref().map(|secret| secret.0.as_str())),
+        ];
+        for (name, text) in texts {
+            if let Some(text) = text {
+                config.set(name, text);
+            }
+        }
+        let files = [
+            ("ssl.ca.location", &self.ca_file),
+            ("ssl.certificate.location", &self.certificate_file),
+            ("ssl.key.location", &self.key_file),
+        ];
+        for (name, file) in files {
+            if let Some(file) = file {
+                config.set(name, file.to_string_lossy());
+            }
+        }
+    }
+}
+
+impl KafkaSettings {
+    /// Refuses what would break a promise, before anything is connected.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.bootstrap.iter().all(|broker| broker.trim().is_empty()) {
+            return Err(Error::config("no Kafka broker is named").hint("name at least one as host:port in `bootstrap`"));
+        }
+        for name in self.properties.keys() {
+            if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| refused == name) {
+                return Err(Error::config(format!("the Kafka property '{name}' may not be set: {reason}")));
+            }
+            if is_secret(name) {
+                return Err(Error::config(format!(
+                    "the Kafka property '{name}' may not be set: a secret is never written among the properties"
+                ))
+                .hint("put it under `security`, where it is read from a file"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The brokers as people read them.
+    pub(super) fn brokers(&self) -> String {
+        self.bootstrap.join(",")
+    }
+
+    /// Uncompressed bytes a batch may have.
+    pub(super) fn batch_bytes(&self) -> usize {
+        self.properties.get("batch.size").and_then(|text| text.parse().ok()).unwrap_or(BATCH_BYTES)
+    }
+
+    pub(super) fn admin(&self) -> ClientConfig {
+        self.common()
+    }
+
+    pub(super) fn producer(&self, name: &str) -> ClientConfig {
+        let mut config = self.common();
+        for (name, value) in PRODUCER {
+            config.set(*name, *value);
+        }
+        config
+            .set("transactional.id", name)
+            .set("transaction.timeout.ms", self.transaction_timeout.as_millis().to_string())
+            .set("batch.size", BATCH_BYTES.to_string())
+            .set("message.max.bytes", MAX_MESSAGE_BYTES.to_string());
+        self.extend(&mut config);
+        config
+    }
+
+    /// A consumer that only asks for ends and metadata.
+    pub(super) fn asker(&self, isolation: &str) -> ClientConfig {
+        let mut config = self.common();
+        config.set("isolation.level", isolation).remove("message.max.bytes");
+        config
+    }
+
+    pub(super) fn reader(&self, partitions: usize) -> ClientConfig {
+        let partitions = partitions.max(1);
+        let mut config = self.common();
+        for (name, value) in CONSUMER {
+            config.set(*name, *value);
+        }
+        config
+            // The client wants one to be given partitions; nothing is ever stored under it.
+            .set("group.id", format!("crossfade-{}", Uuid::new_v4()))
+            .set("isolation.level", "read_committed")
+            .set("queued.max.messages.kbytes", (READ_AHEAD_KB / partitions).max(256).to_string())
+            .set("fetch.message.max.bytes", (FETCH_BYTES / partitions).clamp(64 * 1024, 1024 * 1024).to_string())
+            .set("fetch.max.bytes", FETCH_BYTES.to_string());
+        self.extend(&mut config);
+        // Of no meaning to a consumer, yet checked against what it fetches.
+        config.remove("message.max.bytes");
+        config
+    }
+
+    fn common(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set_log_level(RDKafkaLogLevel::Warning)
+            .set("bootstrap.servers", self.brokers())
+            .set("client.id", "crossfade")
+            .set("allow.auto.create.topics", "false");
+        if let Some(security) = &self.security {
+            security.apply(&mut config);
+        }
+        self.extend(&mut config);
+        config
+    }
+
+    fn extend(&self, config: &mut ClientConfig) {
+        for (name, value) in &self.properties {
+            config.set(name, value);
+        }
+    }
+}
+
+/// Whether the value of a property would be a secret.
+pub(super) fn is_secret(name: &str) -> bool {
+    name.contains("password") || name.contains("secret") || name.ends_with(".pem")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Kind;
+
+    fn with(name: &str, value: &str) -> KafkaSettings {
+        KafkaSettings {
+            bootstrap: vec!["127.0.0.1:1".to_owned()],
+            properties: BTreeMap::from([(name.to_owned(), value.to_owned())]),
+            ..KafkaSettings::default()
+        }
+    }
+
+    #[test]
+    fn properties_that_break_a_promise_are_refused_with_the_reason() {
+        for (name, reason) in REFUSED {
+            let error = with(name, "x").check().unwrap_err();
+            assert_eq!(error.kind(), Kind::Config, "{name}");
+            assert!(error.message().contains(name) && error.message().contains(reason), "{error}");
+        }
+        for name in ["sasl.password", "ssl.key.password", "ssl.keystore.password", "ssl.key.pem"] {
+            let error = with(name, "tell-nobody").check().unwrap_err();
+            assert_eq!(error.kind(), Kind::Config, "{name}");
+            assert!(!format!("{error:?}").contains("tell-nobody"), "{error:?}");
+        }
+        with("linger.ms", "20").check().unwrap();
+    }
+
+    #[test]
+    fn a_password_never_shows_itself() {
+        let security = Security { password: Some(Secret::new("tell-nobody")), ..Security::default() };
+        assert!(!format!("{security:?}").contains("tell-nobody"));
+    }
+
+    #[test]
+    fn a_property_of_the_operator_wins_over_ours() {
+        let config = with("linger.ms", "20").producer("acc/replay");
+        assert_eq!(config.get("linger.ms"), Some("20"));
+        assert_eq!(config.get("acks"), Some("all"));
+        assert_eq!(with("batch.size", "5000").batch_bytes(), 5000);
+    }
+}

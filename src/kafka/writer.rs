@@ -1,0 +1,370 @@
+//! A writer: a transactional producer whose transactions carry their checkpoint.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+
+use super::context::Listener;
+use super::log::Cluster;
+use super::{fault, topics};
+use crate::base::{Error, Kind, Result};
+use crate::port::event_log::{Checkpoint, LogWriter, Record, checkpoint_place};
+
+/// How long a name may take to be had: a dead writer's transaction is ended first.
+const INIT: Duration = Duration::from_secs(30);
+/// On top of the transaction time-out, for answers that are late.
+const MARGIN: Duration = Duration::from_secs(5);
+/// Dropping an open transaction is a courtesy to readers, not worth a long wait.
+const FAREWELL: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(1);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Idle,
+    /// A transaction is open.
+    Open,
+    /// An append failed: only abort is left.
+    Broken,
+    /// The name must be opened again; why.
+    Dead(Kind),
+}
+
+pub(super) struct KafkaWriter {
+    cluster: Arc<Cluster>,
+    producer: ThreadedProducer<Listener>,
+    name: String,
+    instance: String,
+    epoch: u64,
+    place: (String, i32),
+    checkpoint: Option<Checkpoint>,
+    /// Topics known to take what is sent.
+    checked: BTreeSet<String>,
+    state: State,
+}
+
+impl KafkaWriter {
+    pub(super) fn open(cluster: Arc<Cluster>, name: &str, instance: &str) -> Result<Self> {
+        let place = checkpoint_place(name)?;
+        // Before anyone is fenced.
+        cluster.partitions(&place.0)?;
+        let producer = cluster.settings.producer(name).create_with_context(Listener::default());
+        let producer = producer.map_err(|error| fault::settings(&error))?;
+        let mut writer = Self {
+            cluster,
+            producer,
+            name: name.to_owned(),
+            instance: instance.to_owned(),
+            epoch: 1,
+            place,
+            checkpoint: None,
+            checked: BTreeSet::new(),
+            state: State::Idle,
+        };
+        writer.take_name()?;
+        writer.checkpoint = writer.cluster.newest_checkpoint(name)?;
+        writer.epoch = writer.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.epoch) + 1;
+        Ok(writer)
+    }
+
+    fn take_name(&self) -> Result<()> {
+        let deadline = Instant::now() + INIT;
+        loop {
+            let error = match self.producer.init_transactions(Duration::from_secs(5)) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            let again = matches!(&error, KafkaError::Transaction(error) if error.is_retriable() && !error.is_fatal());
+            if !again || Instant::now() >= deadline {
+                return Err(self.error(format!("the writer '{}' cannot be opened", self.name), fault::code(&error)));
+            }
+        }
+    }
+
+    fn listener(&self) -> &Listener {
+        self.producer.client().context()
+    }
+
+    /// How long anything inside a transaction may take; after that the brokers have ended it.
+    fn patience(&self) -> Duration {
+        self.cluster.settings.transaction_timeout + MARGIN
+    }
+
+    fn error(&self, what: impl Into<String>, code: Code) -> Error {
+        // A fatal error hides its cause behind itself.
+        let code = match self.producer.client().fatal_error() {
+            Some((cause, _)) => cause,
+            None => code,
+        };
+        let error = fault::error(what, code, Some(self.listener()));
+        if error.kind() != Kind::Fenced {
+            return error;
+        }
+        Error::fenced(format!("the writer '{}' lost its name; nothing was committed", self.name))
+            .because(code.to_string())
+            .hint(format!(
+                "a newer writer took it, or a transaction was open for more than {} s: the newest checkpoint tells which",
+                self.cluster.settings.transaction_timeout.as_secs_f32()
+            ))
+    }
+
+    /// Remembers an error: after a fatal one the producer can do nothing more.
+    fn broken(&mut self, error: Error) -> Error {
+        self.state = match self.producer.client().fatal_error() {
+            Some(_) => State::Dead(error.kind()),
+            None => State::Broken,
+        };
+        error
+    }
+
+    fn dead(&self, kind: Kind) -> Error {
+        Error::new(kind, format!("the writer '{}' can no longer be used: open it again", self.name))
+    }
+
+    /// A topic is looked at once: one that is missing must not be made by sending to it.
+    fn check_topic(&mut self, topic: &str) -> Result<()> {
+        let sent = self.cluster.settings.batch_bytes();
+        match topics::batch_limit(&self.cluster, topic) {
+            Ok(limit) if limit < sent => {
+                return Err(Error::config(format!(
+                    "the topic '{topic}' takes batches of {limit} bytes, the writer may send {sent}"
+                ))
+                .hint("raise the topic's max.message.bytes, or lower the property batch.size"));
+            }
+            Ok(_) => {}
+            // Writing and reading configs are separate rights.
+            Err(error) if error.kind() == Kind::Refused => {
+                self.cluster.partitions(topic)?;
+            }
+            Err(error) => return Err(error),
+        }
+        self.checked.insert(topic.to_owned());
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        if let Err(error) = self.producer.begin_transaction() {
+            let error = self.error("a transaction cannot be begun", fault::code(&error));
+            return Err(self.broken(error));
+        }
+        self.state = State::Open;
+        Ok(())
+    }
+
+    fn send(&mut self, record: &Record<'_>) -> Result<()> {
+        let mut sent = BaseRecord::to(record.topic).key(record.key).payload(record.value).timestamp(record.timestamp);
+        sent.partition = record.partition;
+        if !record.headers.is_empty() {
+            let headers = OwnedHeaders::new_with_capacity(record.headers.len());
+            sent.headers = Some(
+                record
+                    .headers
+                    .iter()
+                    .fold(headers, |headers, (key, value)| headers.insert(Header { key, value: Some(*value) })),
+            );
+        }
+        let mut since = None;
+        loop {
+            let code = match self.producer.send(sent) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
+                    sent = back;
+                    Code::QueueFull
+                }
+                Err((error, _)) => {
+                    let what = format!("a record of '{}' cannot be sent", record.topic);
+                    let error = self.error(what, fault::code(&error));
+                    return Err(self.broken(error));
+                }
+            };
+            self.delivered()?;
+            if since.get_or_insert_with(Instant::now).elapsed() >= self.patience() {
+                let error = self.error("the brokers take no more records", code);
+                return Err(self.broken(error));
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// An error as soon as one delivery failed: the transaction can then only be aborted.
+    fn delivered(&mut self) -> Result<()> {
+        if self.listener().failed() == 0 && self.producer.client().fatal_error().is_none() {
+            return Ok(());
+        }
+        let (code, place) = self.listener().delivery_error().unwrap_or((Code::Fail, "the brokers".to_owned()));
+        let what = format!("records could not be delivered to {place}");
+        let error = self.error(&what, code);
+        // No connection in the end is one more way to fail here: the transaction is lost, not the log.
+        let error = match error.kind() {
+            Kind::Connect => {
+                let cause = self.listener().cause().unwrap_or_else(|| code.to_string());
+                Error::failed(what).because(cause)
+            }
+            _ => error,
+        };
+        Err(self.broken(error))
+    }
+
+    /// Waits until all is delivered. `flush` would poll in steps of 100 ms.
+    fn drain(&mut self) -> Result<()> {
+        let deadline = Instant::now() + self.patience();
+        while self.producer.in_flight_count() > 0 {
+            self.delivered()?;
+            if Instant::now() >= deadline {
+                let error = self.error("records could not be delivered in time", Code::MessageTimedOut);
+                return Err(self.broken(error));
+            }
+            thread::sleep(PAUSE);
+        }
+        self.delivered()
+    }
+
+    /// Ends the transaction; the commit is asked for only here, so all errors before mean that nothing was committed.
+    fn end(&mut self) -> Result<()> {
+        let deadline = Instant::now() + self.patience();
+        let faults = self.listener().faults();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now()).max(PAUSE);
+            let error = match self.producer.commit_transaction(left) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            let code = fault::code(&error);
+            let KafkaError::Transaction(told) = &error else { return Err(self.undecided(code)) };
+            if told.is_fatal() {
+                let error = self.error("the transaction cannot be committed", code);
+                // Asked twice because an answer was lost, the second answer does not speak of the first.
+                if self.listener().faults() != faults {
+                    return Err(self.undecided(code));
+                }
+                return Err(self.broken(error));
+            }
+            if told.txn_requires_abort() {
+                let error = self.error("the transaction cannot be committed", code);
+                return Err(self.broken(error));
+            }
+            if !told.is_retriable() || Instant::now() >= deadline {
+                return Err(self.undecided(code));
+            }
+        }
+    }
+
+    fn undecided(&mut self, code: Code) -> Error {
+        self.state = State::Dead(Kind::Unknown);
+        let cause = self.listener().cause().unwrap_or_else(|| code.to_string());
+        Error::unknown(format!("whether the last transaction of '{}' was committed is not known", self.name))
+            .because(cause)
+            .hint("open the writer again: its checkpoint tells")
+    }
+
+    fn roll_back(&mut self, within: Duration) -> Result<()> {
+        let deadline = Instant::now() + within;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now()).max(PAUSE);
+            let error = match self.producer.abort_transaction(left) {
+                Ok(()) => {
+                    self.listener().forget_deliveries();
+                    self.state = State::Idle;
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            let again = matches!(&error, KafkaError::Transaction(told) if told.is_retriable() && !told.is_fatal());
+            if !again || Instant::now() >= deadline {
+                let error = self.error("the transaction cannot be aborted", fault::code(&error));
+                return Err(self.broken(error));
+            }
+        }
+    }
+}
+
+impl LogWriter for KafkaWriter {
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        self.checkpoint.as_ref()
+    }
+
+    fn append(&mut self, record: &Record<'_>) -> Result<()> {
+        match self.state {
+            State::Dead(kind) => return Err(self.dead(kind)),
+            State::Broken => return Err(Error::failed("an append failed before: abort the transaction first")),
+            State::Idle | State::Open => {}
+        }
+        if !self.checked.contains(record.topic)
+            && let Err(error) = self.check_topic(record.topic)
+        {
+            if self.state == State::Open {
+                self.state = State::Broken;
+            }
+            return Err(error);
+        }
+        if self.state == State::Idle {
+            self.begin()?;
+        }
+        if self.listener().failed() > 0 {
+            self.delivered()?;
+        }
+        self.send(record)
+    }
+
+    fn commit(&mut self, plan_hash: &str, state: serde_json::Value) -> Result<()> {
+        match self.state {
+            State::Dead(kind) => return Err(self.dead(kind)),
+            State::Broken => return Err(Error::failed("an append failed before: abort the transaction first")),
+            State::Idle => self.begin()?,
+            State::Open => {}
+        }
+        let checkpoint = Checkpoint {
+            writer: self.name.clone(),
+            instance: self.instance.clone(),
+            epoch: self.epoch,
+            plan_hash: plan_hash.to_owned(),
+            state,
+        };
+        let value = serde_json::to_vec(&checkpoint)
+            .map_err(|error| Error::failed("the checkpoint cannot be written").because(error))?;
+        let (topic, partition) = self.place.clone();
+        let record = Record {
+            topic: &topic,
+            partition: Some(partition),
+            key: checkpoint.writer.as_bytes(),
+            value: &value,
+            headers: &[],
+            timestamp: 0,
+        };
+        let committed = self.send(&record).and_then(|()| self.drain()).and_then(|()| self.end());
+        match committed {
+            Ok(()) => {
+                self.state = State::Idle;
+                self.checkpoint = Some(checkpoint);
+                Ok(())
+            }
+            Err(error) => {
+                if self.state == State::Broken {
+                    // Should this fail, the transaction ends by its time-out or when the name is opened again.
+                    let _ = self.roll_back(self.patience());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn abort(&mut self) -> Result<()> {
+        match self.state {
+            State::Idle => Ok(()),
+            State::Dead(kind) => Err(self.dead(kind)),
+            State::Open | State::Broken => self.roll_back(self.patience()),
+        }
+    }
+}
+
+impl Drop for KafkaWriter {
+    fn drop(&mut self) {
+        if matches!(self.state, State::Open | State::Broken) {
+            let _ = self.roll_back(FAREWELL);
+        }
+    }
+}

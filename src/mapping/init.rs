@@ -1,6 +1,8 @@
 //! A first mapping for any database, from what it says of its tables.
 
 mod keys;
+#[cfg(test)]
+mod tests;
 mod yaml;
 
 use keys::{PartitionKey, Planned};

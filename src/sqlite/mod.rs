@@ -1,1 +1,3 @@
 //! SQLite as legacy store and as projection.
+
+pub mod store;

@@ -1,1 +1,2 @@
 //! Helpers of the integration tests.
+pub mod store;

@@ -143,6 +143,7 @@ impl Loader<'_> {
             legacy,
             log,
             projection,
+            replay,
             ignore,
             effective: self.effective,
         })

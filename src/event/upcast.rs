@@ -6,7 +6,7 @@ use super::encode::VERSION;
 use crate::base::{Error, Result};
 
 /// Rewrites a value of `version` as the newest one.
-pub fn upcast(value: &[u8], version: u32) -> Result<Vec<u8>> {
+pub(super) fn upcast(value: &[u8], version: u32) -> Result<Vec<u8>> {
     let corrupt = |error| Error::corrupt(format!("an event of version {version} cannot be read")).because(error);
     let mut event: Map<String, Value> = serde_json::from_slice(value).map_err(corrupt)?;
     for step in version..VERSION {

@@ -8,3 +8,4 @@ pub mod introspect;
 mod plan;
 pub mod scratch;
 pub mod source;
+pub mod store;

@@ -27,7 +27,7 @@ pub fn make(path: &Path, schema: &str, fill: impl FnOnce(Load<'_>) -> Result<()>
         let names: Vec<String> = columns.iter().map(|column| quote(column)).collect();
         let marks = vec!["?"; columns.len()].join(", ");
         let sql = format!("INSERT INTO {} ({}) VALUES ({marks})", quote(table), names.join(", "));
-        let mut statement = transaction.prepare_cached(&sql).map_err(failed)?;
+        let mut statement = transaction.prepare(&sql).map_err(failed)?;
         rows.iter().try_for_each(|row| insert(&mut statement, row)).map_err(failed)
     })?;
     transaction.commit().map_err(failed)

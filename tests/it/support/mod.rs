@@ -1,4 +1,5 @@
 //! Helpers of the integration tests.
 
 pub mod acc;
+pub mod cli;
 pub mod store;

@@ -1,0 +1,113 @@
+//! The built binary, run as its users do: own folder, cleared environment.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// Which log a migration uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Log {
+    Embedded,
+    Kafka,
+}
+
+/// A migration in a temporary folder: crossfade.yaml, the legacy store, and what the tool keeps.
+pub struct Migration {
+    pub folder: tempfile::TempDir,
+    pub name: String,
+    pub log: Log,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// The brokers of the test cluster; a test that asks for them is `#[ignore = "needs Kafka"]`.
+pub fn brokers() -> String {
+    std::env::var("CROSSFADE_TEST_KAFKA").expect("CROSSFADE_TEST_KAFKA names no brokers: run tests/run")
+}
+
+impl Migration {
+    /// Writes crossfade.yaml with `legacy` (two lines under `legacy:`) and what else is given; nothing is run. The
+    /// migration's name is unique, so that runs on one cluster do not meet.
+    pub fn new(log: Log, legacy: &str, more: &str) -> Self {
+        let name = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
+        let migration = Self { folder: tempfile::tempdir().unwrap(), name, log };
+        let home = match log {
+            Log::Embedded => String::new(),
+            Log::Kafka => {
+                let brokers: Vec<String> = brokers().split(',').map(|broker| format!("\"{broker}\"")).collect();
+                format!("log:\n  kafka: {{bootstrap: [{}]}}\n", brokers.join(", "))
+            }
+        };
+        let text = format!("version: 1\nmigration: {}\nlegacy:\n{legacy}{home}{more}", migration.name);
+        std::fs::write(migration.path("crossfade.yaml"), text).unwrap();
+        migration
+    }
+
+    /// One with the ACC preset on `legacy.db`, which the caller makes.
+    ///
+    /// The preset's topic names are fixed, and a shared cluster would mix tests: on Kafka the mapping is a copy of the
+    /// preset with topics of this migration's own.
+    pub fn acc(log: Log, more: &str) -> Self {
+        let migration = Self::new(log, "  mapping: mapping.yaml\n  store: sqlite:legacy.db\n", more);
+        let mut mapping = crossfade::acc::MAPPING.to_owned();
+        for topic in crossfade::acc::mapping().unwrap().topics {
+            mapping = mapping.replace(&topic.name, &format!("{}.{}", migration.name, topic.name));
+        }
+        std::fs::write(migration.path("mapping.yaml"), mapping).unwrap();
+        migration
+    }
+
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file)
+    }
+
+    pub fn legacy(&self) -> PathBuf {
+        self.path("legacy.db")
+    }
+
+    pub fn projection(&self) -> PathBuf {
+        self.path(".crossfade/projection.db")
+    }
+
+    /// The command, not yet started.
+    pub fn command(&self, args: &[&str]) -> Command {
+        command(self.folder.path(), args)
+    }
+
+    pub fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(self.command(args).output().unwrap())
+    }
+
+    /// Runs and asserts the exit code; gives stdout.
+    #[track_caller]
+    pub fn expect(&self, args: &[&str], code: i32) -> String {
+        let ran = self.run(args);
+        assert_eq!(ran.code, Some(code), "crossfade {}\n{}\n{}", args.join(" "), ran.stdout, ran.stderr);
+        ran.stdout
+    }
+}
+
+impl Ran {
+    pub fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// The built binary in `folder`, with nothing of this process's environment but the path.
+pub fn command(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crossfade"));
+    command.args(args).current_dir(folder).env_clear().stdin(Stdio::null());
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+    command
+}

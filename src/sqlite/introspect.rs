@@ -95,15 +95,18 @@ pub(super) fn primary_index(connection: &Connection, table: &str) -> Result<Vec<
     columns.collect()
 }
 
-/// Each set of columns a foreign key may reference: the primary key, and whole unique indexes by the columns' own
-/// collations.
+/// Each set of columns a foreign key may reference: those of whole unique indexes by the columns' own collations.
 fn unique_columns(connection: &Connection, table: &TableSchema) -> Result<Vec<Vec<String>>> {
     let mut statement = connection
         .prepare("SELECT name FROM pragma_index_list(?1, 'main') WHERE \"unique\" AND NOT partial ORDER BY seq")?;
     let indexes: Vec<String> = statement.query_map([&table.name], |row| row.get(0))?.collect::<Result<_>>()?;
     let mut statement =
         connection.prepare("SELECT name, coll FROM pragma_index_xinfo(?1, 'main') WHERE key ORDER BY seqno")?;
-    let mut sets = vec![table.key.clone()];
+    let mut sets = Vec::new();
+    // A key without an index of its own is the row number.
+    if table.key.len() == 1 && primary_index(connection, &table.name)?.is_empty() {
+        sets.push(table.key.clone());
+    }
     for index in indexes {
         let columns = statement.query_map([&index], |row| {
             let (name, collation): (Option<String>, String) = (row.get(0)?, row.get(1)?);
@@ -113,7 +116,6 @@ fn unique_columns(connection: &Connection, table: &TableSchema) -> Result<Vec<Ve
         })?;
         sets.extend(columns.collect::<Result<Option<Vec<String>>>>()?);
     }
-    sets.retain(|set| !set.is_empty());
     Ok(sets)
 }
 

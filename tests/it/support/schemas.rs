@@ -1,9 +1,13 @@
 //! Random SQLite databases with rows, the same for the same seed.
 
+mod values;
+
 use std::path::Path;
 
-use rusqlite::types::{ToSqlOutput, Value, ValueRef};
-use rusqlite::{Connection, ToSql, params_from_iter};
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
+
+use self::values::{Cell, Dice, identity, payload, quote, respelled};
 
 /// Names that break careless quoting, in SQL or in YAML.
 const NAMES: [&str; 36] = [
@@ -66,52 +70,8 @@ const TYPES: [&str; 16] = [
 
 const STRICT_TYPES: [&str; 6] = ["INT", "INTEGER", "REAL", "TEXT", "BLOB", "ANY"];
 
-/// Deeper chains than this are not made.
+/// Longer chains are not made.
 const DEEPEST: usize = 3;
-
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end as u64).unwrap()
-    }
-
-    fn percent(&mut self, chance: usize) -> bool {
-        self.below(100) < chance
-    }
-
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
-    }
-}
-
-/// A value to insert; text may be any bytes.
-#[derive(Clone)]
-enum Cell {
-    Plain(Value),
-    Text(Vec<u8>),
-}
-
-impl ToSql for Cell {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        match self {
-            Cell::Plain(value) => value.to_sql(),
-            Cell::Text(bytes) => Ok(ToSqlOutput::Borrowed(ValueRef::Text(bytes))),
-        }
-    }
-}
-
-fn text(text: impl Into<String>) -> Cell {
-    Cell::Text(text.into().into_bytes())
-}
 
 #[derive(Clone)]
 struct Column {
@@ -134,10 +94,6 @@ struct Reference {
     target: usize,
     /// Places among the table's columns.
     columns: Vec<usize>,
-}
-
-fn quote(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Makes a database at `path` (WAL, closed again): two to seven tables with keys of every kind or none, foreign keys in
@@ -315,10 +271,10 @@ impl Maker<'_> {
             add("loop self", &self.names[self.number]);
         }
         // Both ends go by the name, so that circles close.
-        if self.number + 1 < self.names.len() && self.names[self.number].len() % 3 == 0 {
+        if self.number + 1 < self.names.len() && self.names[self.number].len().is_multiple_of(3) {
             add("loop on", &self.names[self.number + 1]);
         }
-        if self.number > 0 && self.names[self.number - 1].len() % 3 == 0 {
+        if self.number > 0 && self.names[self.number - 1].len().is_multiple_of(3) {
             add("loop back", &self.names[self.number - 1]);
         }
         if self.dice.percent(5) {
@@ -437,77 +393,6 @@ fn foreign_key(columns: &[Column], reference: &Reference, target: &Target) -> St
     let list = |names: Vec<String>| format!("({})", names.join(", "));
     let from = list(reference.columns.iter().map(|place| quote(&columns[*place].name)).collect());
     let to = list(target.columns.iter().map(|column| quote(&column.name)).collect());
-    let to = if target.implicit && target.table.len() % 2 == 0 { String::new() } else { to };
+    let to = if target.implicit && target.table.len().is_multiple_of(2) { String::new() } else { to };
     format!("FOREIGN KEY {from} REFERENCES {} {to}", quote(&target.table))
-}
-
-/// A value that may identify a row: no null, no blob.
-fn identity(dice: &mut Dice, declared: &str) -> Cell {
-    let number = dice.below(60);
-    match declared {
-        "INTEGER" | "INT" => Cell::Plain(Value::Integer(match dice.below(10) {
-            0 => i64::MAX - number as i64,
-            1 => i64::MIN + number as i64,
-            _ => number as i64 - 20,
-        })),
-        "REAL" => Cell::Plain(Value::Real(*dice.pick(&[number as f64, number as f64 + 0.1, 1e300 * number as f64]))),
-        "TEXT" => match dice.below(12) {
-            0 => Cell::Text(vec![b'n', 0, number as u8]),
-            1 => Cell::Text(vec![b'x', 0xff, number as u8]),
-            2 => text(format!("ключ {number}")),
-            3 => text(format!("{number}")),
-            4 => text(format!("K{number}")),
-            _ => text(format!("k{number}")),
-        },
-        _ => {
-            let declared = *dice.pick(&["TEXT", "INTEGER", "REAL"]);
-            identity(dice, declared)
-        }
-    }
-}
-
-/// The same key as another program might have written it.
-fn respelled(dice: &mut Dice, value: Cell) -> Cell {
-    match value {
-        Cell::Text(bytes) if dice.percent(10) => Cell::Text(bytes.to_ascii_uppercase()),
-        Cell::Text(bytes) if dice.percent(5) => Cell::Text([&bytes[..], b" "].concat()),
-        Cell::Plain(Value::Integer(number)) if dice.percent(10) => text(format!("0{number}")),
-        Cell::Plain(Value::Integer(number)) if dice.percent(10) => Cell::Plain(Value::Real(number as f64)),
-        Cell::Plain(Value::Real(number)) if dice.percent(10) => text(format!("{number:?}")),
-        value => value,
-    }
-}
-
-fn payload(dice: &mut Dice, declared: &str) -> Cell {
-    // A strict table refuses other classes.
-    if dice.percent(40) && ["INT", "INTEGER", "REAL", "TEXT"].contains(&declared) {
-        return identity(dice, declared);
-    }
-    match dice.below(5) {
-        0 => Cell::Plain(Value::Null),
-        1 => Cell::Plain(Value::Integer(*dice.pick(&[0, 1, -1, i64::MAX, i64::MIN, (1 << 53) + 1, 3_000_000_000]))),
-        2 => Cell::Plain(Value::Real(*dice.pick(&[
-            0.1,
-            -0.0,
-            2.0,
-            1e300,
-            f64::INFINITY,
-            f64::NEG_INFINITY,
-            5e-324,
-            9_007_199_254_740_993.0,
-            9e18,
-        ]))),
-        3 => match dice.below(9) {
-            0 => text(""),
-            1 => Cell::Text(b"a\0b".to_vec()),
-            2 => Cell::Text(b"\xff\xfe half \xc3".to_vec()),
-            3 => text("12"),
-            4 => text("1e3"),
-            5 => text(" 7 "),
-            6 => text("ü€🚀".repeat(300)),
-            7 => text("9223372036854775808"),
-            _ => text("words"),
-        },
-        _ => Cell::Plain(Value::Blob(dice.pick(&[&b""[..], b"\xff\0", b"blob", &[7; 300]]).to_vec())),
-    }
 }

@@ -3,3 +3,4 @@
 pub mod acc;
 pub mod cli;
 pub mod store;
+pub mod schemas;

@@ -57,8 +57,6 @@ mod embedded {
     contract!(Embedded::new());
 }
 
-// ---- Kafka: delete the next line once `crossfade::kafka` holds the adapter. ----
-#[cfg(any())]
 mod kafka {
     use std::time::Duration;
 

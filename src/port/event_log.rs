@@ -1,6 +1,6 @@
 //! The log: topics, partitions, offsets, behind one port for Kafka, the embedded file and memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -101,9 +101,15 @@ pub struct Batch {
     entries: Vec<Entry>,
     headers: Vec<Header>,
     bytes: Vec<u8>,
+    only: Option<HashSet<Vec<u8>>>,
 }
 
 impl Batch {
+    /// A batch that takes in only records with these keys; a reader's positions move past the others all the same.
+    pub fn only(keys: HashSet<Vec<u8>>) -> Self {
+        Self { only: Some(keys), ..Self::default() }
+    }
+
     pub fn clear(&mut self) {
         self.entries.clear();
         self.headers.clear();
@@ -132,6 +138,9 @@ impl Batch {
         value: &[u8],
         headers: impl IntoIterator<Item = (&'h [u8], &'h [u8])>,
     ) {
+        if self.only.as_ref().is_some_and(|keys| !keys.contains(key)) {
+            return;
+        }
         let topic = match self.topics.iter().rposition(|name| name == topic) {
             Some(index) => index,
             None => {

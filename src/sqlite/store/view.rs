@@ -8,7 +8,8 @@ use super::fault::fault;
 use super::shape::Shape;
 use super::{bind, last_event, lend};
 use crate::base::Result;
-use crate::mapping::{Row, Rows, Table};
+use crate::mapping::{Row, Rows, Table, Value};
+use crate::port::legacy_source::Keep;
 use crate::port::row_store::{LastEvent, RowView, StoreState};
 
 const CHUNK_ROWS: usize = 2_000;
@@ -28,6 +29,36 @@ impl SqliteView {
         Self { path, connection, shapes, state, rows: Rows::default(), events: Vec::new() }
     }
 
+    fn read(
+        &mut self,
+        table: &Table,
+        mut keep: Option<Keep<'_>>,
+        each: &mut dyn FnMut(&Rows, &[LastEvent]) -> Result<()>,
+    ) -> Result<()> {
+        let faulty = fault(&self.path, "reading rows");
+        let width = table.width();
+        let mut statement = self.connection.prepare(&self.shapes[table.index].scan).map_err(&faulty)?;
+        let mut found = statement.raw_query();
+        loop {
+            self.rows.reset(width);
+            self.events.clear();
+            while self.events.len() < CHUNK_ROWS && self.rows.byte_len() < CHUNK_BYTES {
+                let Some(row) = found.next().map_err(&faulty)? else { break };
+                if let Some(keep) = &mut keep
+                    && !wanted(row, table, keep).map_err(&faulty)?
+                {
+                    continue;
+                }
+                take(row, width, &mut self.rows).map_err(&faulty)?;
+                self.events.push(last_event(row, width));
+            }
+            if self.events.is_empty() {
+                return Ok(());
+            }
+            each(&self.rows, &self.events)?;
+        }
+    }
+
     fn faulty(&self, error: rusqlite::Error) -> crate::base::Error {
         fault(&self.path, "reading rows")(error)
     }
@@ -44,23 +75,16 @@ impl RowView for SqliteView {
     }
 
     fn scan(&mut self, table: &Table, each: &mut dyn FnMut(&Rows, &[LastEvent]) -> Result<()>) -> Result<()> {
-        let faulty = fault(&self.path, "reading rows");
-        let width = table.width();
-        let mut statement = self.connection.prepare(&self.shapes[table.index].scan).map_err(&faulty)?;
-        let mut found = statement.raw_query();
-        loop {
-            self.rows.reset(width);
-            self.events.clear();
-            while self.events.len() < CHUNK_ROWS && self.rows.byte_len() < CHUNK_BYTES {
-                let Some(row) = found.next().map_err(&faulty)? else { break };
-                take(row, width, &mut self.rows).map_err(&faulty)?;
-                self.events.push(last_event(row, width));
-            }
-            if self.events.is_empty() {
-                return Ok(());
-            }
-            each(&self.rows, &self.events)?;
-        }
+        self.read(table, None, each)
+    }
+
+    fn pick(
+        &mut self,
+        table: &Table,
+        keep: Keep<'_>,
+        each: &mut dyn FnMut(&Rows, &[LastEvent]) -> Result<()>,
+    ) -> Result<()> {
+        self.read(table, Some(keep), each)
     }
 
     fn lookup(
@@ -90,6 +114,19 @@ impl RowView for SqliteView {
         }
         Ok(())
     }
+}
+
+/// Asks by the identity alone, before the other columns are touched.
+fn wanted(row: &rusqlite::Row<'_>, table: &Table, keep: Keep<'_>) -> rusqlite::Result<bool> {
+    let mut identity = [Value::Null; 4];
+    if let Some(identity) = identity.get_mut(..table.identity.len()) {
+        for (value, cell) in identity.iter_mut().zip(&table.identity) {
+            *value = lend(row.get_ref(*cell)?);
+        }
+        return Ok(keep(identity));
+    }
+    let identity = table.identity.iter().map(|cell| Ok(lend(row.get_ref(*cell)?)));
+    Ok(keep(&identity.collect::<rusqlite::Result<Vec<_>>>()?))
 }
 
 fn take(row: &rusqlite::Row<'_>, width: usize, rows: &mut Rows) -> rusqlite::Result<()> {

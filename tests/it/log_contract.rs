@@ -4,6 +4,7 @@ mod cases;
 mod delivery;
 mod home;
 mod order;
+mod processes;
 mod writers;
 
 use home::{Embedded, Memory};

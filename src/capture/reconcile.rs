@@ -9,7 +9,7 @@ use crate::event::encode::RowChange;
 use crate::event::id::reconcile_change;
 use crate::event::{Op, Stamp};
 use crate::mapping::{KeyText, Mapping};
-use crate::port::boundary::boundary;
+use crate::port::boundary::{boundary, rows};
 use crate::port::event_log::{EventLog, LogWriter};
 use crate::port::legacy_source::LegacySource;
 use crate::port::progress::Progress;
@@ -55,6 +55,7 @@ impl Reconcile<'_> {
         mut quarantine: Option<&mut Quarantined<'_>>,
     ) -> Result<(ReplayState, Reconciled)> {
         let mut writer = self.log.open_writer(&format!("{}/{WRITER_ROLE}", self.migration), self.instance)?;
+        boundary("reconcile.writer-open");
         let checkpoint =
             writer.checkpoint().ok_or_else(|| Error::new(Kind::Refused, "there is no replay to reconcile"))?;
         let mut state = ReplayState::of(checkpoint)?;
@@ -87,7 +88,7 @@ impl Reconcile<'_> {
                     open += 1;
                 }
             }
-            if open >= TRANSACTION_EVENTS {
+            if open >= rows(TRANSACTION_EVENTS) {
                 self.commit(writer.as_mut(), &state)?;
                 open = 0;
             }

@@ -7,6 +7,7 @@ use crate::base::{Error, Result};
 use crate::event::Decoder;
 use crate::fold::snapshot::{self, Header, Seal, Trailer};
 use crate::mapping::Mapping;
+use crate::port::boundary::boundary;
 use crate::port::event_log::Positions;
 use crate::port::row_store::{Change, Mode, RowStore};
 
@@ -102,7 +103,9 @@ pub fn restore(
     }
     let trailer = lines.trailer()?;
     writer.commit(&positions)?;
+    boundary("restore.rows-committed");
     writer.finish()?;
+    boundary("restore.finished");
     Ok(trailer)
 }
 

@@ -1,1 +1,4 @@
+//! Runs that are killed, paused, cut off or out of room, and what the next run makes of it.
 
+mod boundaries;
+mod resumes;

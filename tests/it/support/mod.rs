@@ -2,4 +2,5 @@
 
 pub mod acc;
 pub mod cli;
+pub mod crash;
 pub mod store;

@@ -2,6 +2,7 @@
 
 mod audit;
 mod child;
+mod disk;
 mod legacy;
 
 use std::cell::RefCell;
@@ -18,6 +19,7 @@ use super::acc::{TABLES, assert_same_rows, build_store};
 use super::cli::{Log, Migration, Ran, brokers};
 pub use audit::audit;
 pub use child::{Child, signal};
+pub use disk::fill_up;
 pub use legacy::{Random, bring_back, change, take_away};
 
 /// A generated ACC store and its migration, in small transactions.

@@ -182,7 +182,9 @@ impl Context {
         };
         let journalled = journal.append(now(), stage, announced.seq, act, &told).and_then(|_| {
             boundary("journal.done");
-            lock.release(journal.head()?)
+            lock.release(journal.head()?)?;
+            boundary("lock.released");
+            Ok(())
         });
         // The act's own error says more than a failure to tell of it.
         let (value, _) = result?;

@@ -70,17 +70,28 @@ fn write_snapshot(
     cluster: &str,
 ) -> Result<crossfade::fold::snapshot::Trailer> {
     let temporary = file.with_added_extension("part");
-    let failed =
-        |error: std::io::Error| Error::failed(format!("{} cannot be written", temporary.display())).because(error);
-    let mut out = BufWriter::new(File::create(&temporary).map_err(failed)?);
-    let place = (context.config.migration.as_str(), cluster);
-    let trailer = snapshot::write(store, &context.mapping, place, rfc3339(now()), &mut out)?;
-    out.flush().map_err(failed)?;
-    out.get_ref().sync_all().map_err(failed)?;
-    boundary("snapshot.temporary-written");
-    std::fs::rename(&temporary, file).map_err(failed)?;
-    boundary("snapshot.renamed");
-    Ok(trailer)
+    let write = || {
+        let mut out = BufWriter::new(File::create(&temporary).map_err(snapshot::io)?);
+        let place = (context.config.migration.as_str(), cluster);
+        let trailer = snapshot::write(store, &context.mapping, place, rfc3339(now()), &mut out)?;
+        out.flush().map_err(snapshot::io)?;
+        out.get_ref().sync_all().map_err(snapshot::io)?;
+        boundary("snapshot.temporary-written");
+        std::fs::rename(&temporary, file).map_err(snapshot::io)?;
+        boundary("snapshot.renamed");
+        Ok(trailer)
+    };
+    write().map_err(|error: Error| {
+        // Half a snapshot helps nobody, and its room may.
+        let _ = std::fs::remove_file(&temporary);
+        let told = Error::new(error.kind(), format!("{}: {error}", file.display()));
+        let hint = error.help().map(str::to_owned);
+        let told = told.because(error);
+        match hint {
+            Some(hint) => told.hint(hint),
+            None => told,
+        }
+    })
 }
 
 fn tell(

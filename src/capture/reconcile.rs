@@ -6,10 +6,10 @@ use crate::base::{Error, Kind, Millis, Result};
 use crate::compare::{Pair, differences};
 use crate::event::codec::Codec;
 use crate::event::encode::RowChange;
-use crate::event::id::reconcile_change;
-use crate::event::{Op, Stamp};
+use crate::event::id::{no_previous, reconcile_change};
+use crate::event::{Op, Sequence, Stamp};
 use crate::mapping::{KeyText, Mapping};
-use crate::port::boundary::boundary;
+use crate::port::boundary::{boundary, rows};
 use crate::port::event_log::{EventLog, LogWriter};
 use crate::port::legacy_source::LegacySource;
 use crate::port::progress::Progress;
@@ -55,6 +55,7 @@ impl Reconcile<'_> {
         mut quarantine: Option<&mut Quarantined<'_>>,
     ) -> Result<(ReplayState, Reconciled)> {
         let mut writer = self.log.open_writer(&format!("{}/{WRITER_ROLE}", self.migration), self.instance)?;
+        boundary("reconcile.writer-open");
         let checkpoint =
             writer.checkpoint().ok_or_else(|| Error::new(Kind::Refused, "there is no replay to reconcile"))?;
         let mut state = ReplayState::of(checkpoint)?;
@@ -87,7 +88,7 @@ impl Reconcile<'_> {
                     open += 1;
                 }
             }
-            if open >= TRANSACTION_EVENTS {
+            if open >= rows(TRANSACTION_EVENTS) {
                 self.commit(writer.as_mut(), &state)?;
                 open = 0;
             }
@@ -107,18 +108,17 @@ impl Reconcile<'_> {
         op: Op,
         state: &mut ReplayState,
     ) -> Result<std::result::Result<(), String>> {
-        let previous = pair.projected.map_or([0; 16], |(_, last)| last.id);
+        let count = state.count + 1;
+        let none = || no_previous(Sequence { generation: state.generation, count });
+        let previous = pair.projected.map_or_else(none, |(_, last)| last.id);
         let old = pair.projected.map(|(row, _)| row);
         let Some(row) = (if op == Op::Delete { old } else { pair.legacy }) else { return Ok(Ok(())) };
         let change = reconcile_change(previous, (op != Op::Delete).then_some(row));
         let before = if op == Op::Update { old } else { None };
-        let appended = emitter.append(
-            writer,
-            pair.table.index,
-            RowChange { op, row, before, change: &change, count: state.count + 1 },
-        )?;
+        let appended =
+            emitter.append(writer, pair.table.index, RowChange { op, row, before, change: &change, count })?;
         if appended.is_ok() {
-            state.count += 1;
+            state.count = count;
         }
         Ok(appended)
     }

@@ -9,7 +9,7 @@ use crate::base::{Error, Result};
 use crate::event::{Decoder, Envelope, Op, Sequence};
 use crate::fold::LastEvent;
 use crate::mapping::{Mapping, Rows};
-use crate::port::boundary::boundary;
+use crate::port::boundary::{boundary, rows};
 use crate::port::event_log::{Batch, EventLog, Positions};
 use crate::port::progress::Progress;
 use crate::port::row_store::{Change, Mode, RowStore, RowWriter};
@@ -77,7 +77,7 @@ impl Projector<'_> {
     /// Drops what the store holds and folds the whole log anew, up to the end found at the start.
     pub fn rebuild(&self) -> Result<Projected> {
         let writer = self.store.claim(self.mapping, Mode::Rebuild)?;
-        self.run(writer, REBUILD_ROWS, false)
+        self.run(writer, rows(REBUILD_ROWS), false)
     }
 
     /// Goes on from where the store stands, up to the end found at the start. A store that is new, or whose rebuild was
@@ -85,7 +85,7 @@ impl Projector<'_> {
     pub fn catch_up(&self) -> Result<Projected> {
         match self.store.state()? {
             Some(state) if !state.rebuilding && !state.positions.is_empty() => {
-                self.run(self.store.claim(self.mapping, Mode::Live)?, LIVE_ROWS, false)
+                self.run(self.store.claim(self.mapping, Mode::Live)?, rows(LIVE_ROWS), false)
             }
             _ => self.rebuild(),
         }
@@ -94,7 +94,7 @@ impl Projector<'_> {
     /// Goes on for ever, in short transactions, until the progress listener ends the run.
     pub fn live(&self) -> Result<Projected> {
         self.catch_up()?;
-        self.run(self.store.claim(self.mapping, Mode::Live)?, LIVE_ROWS, true)
+        self.run(self.store.claim(self.mapping, Mode::Live)?, rows(LIVE_ROWS), true)
     }
 
     fn run(&self, mut writer: Box<dyn RowWriter>, transaction_rows: u64, live: bool) -> Result<Projected> {
@@ -139,13 +139,14 @@ impl Projector<'_> {
         let mut reader = self.log.open_reader(from)?;
         let mut decoder = Decoder::new(self.mapping);
         let mut batch = Batch::default();
+        let records = rows(READ_RECORDS as u64) as usize;
         let reached = |positions: &Positions| {
             until.is_some_and(|until| until.iter().all(|(place, end)| positions.get(place).is_some_and(|at| at >= end)))
         };
         loop {
             let through = reached(reader.positions());
             if !through {
-                reader.read(&mut batch, READ_RECORDS, WAIT)?;
+                reader.read(&mut batch, records, WAIT)?;
             } else {
                 batch.clear();
             }

@@ -1,1 +1,6 @@
+//! Runs that are killed, paused, cut off or out of room, and what the next run makes of it.
 
+mod boundaries;
+mod full_disk;
+mod paused;
+mod resumes;

@@ -3,4 +3,5 @@
 pub mod acc;
 pub mod cli;
 pub mod schemas;
+pub mod crash;
 pub mod store;

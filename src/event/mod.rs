@@ -6,6 +6,7 @@ pub mod encode;
 pub mod envelope;
 pub mod id;
 pub mod partition;
+pub mod schema;
 pub mod sequence;
 pub mod time;
 mod upcast;

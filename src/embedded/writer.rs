@@ -100,8 +100,8 @@ impl Writer {
         self.lanes.iter_mut().for_each(|lane| lane.frames.clear());
     }
 
-    /// The lane `record` belongs to.
-    fn place(&mut self, record: &Record<'_>) -> Result<usize> {
+    /// The lane `record` belongs to, and its bytes.
+    fn place(&mut self, record: &Record<'_>) -> Result<(usize, usize)> {
         if !self.topics.contains_key(record.topic) {
             let topic = layout::topic(&self.connection, &self.path, record.topic)?;
             let first = self.lanes.len();
@@ -121,16 +121,15 @@ impl Writer {
         let number = record.partition.unwrap_or_else(|| partition(record.key, count as i32));
         usize::try_from(number)
             .ok()
-            .and_then(|number| places.lanes.get(number).copied())
+            .and_then(|number| Some((*places.lanes.get(number)?, bytes)))
             .ok_or_else(|| layout::no_partition(record.topic, number, count))
     }
 
     fn add(&mut self, record: &Record<'_>) -> Result<()> {
         self.stand()?;
-        let index = self.place(record)?;
+        let (index, bytes) = self.place(record)?;
         let lane = &mut self.lanes[index];
-        let about = record.key.len() + record.value.len();
-        if !lane.frames.is_empty() && lane.frames.len() + about > BATCH_BYTES {
+        if !lane.frames.is_empty() && lane.frames.len() + bytes > BATCH_BYTES {
             self.pending.push(index, lane.frames.seal(&mut self.scratch))?;
         }
         lane.frames.push(record.timestamp, record.key, record.value, record.headers);

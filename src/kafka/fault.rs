@@ -88,6 +88,11 @@ pub(super) fn unknown_topic(topic: &str) -> Error {
     Error::config(format!("the topic '{topic}' does not exist")).hint(PROVISION)
 }
 
+/// The error of a partition its topic does not have.
+pub(super) fn unknown_partition(topic: &str, count: i32, partition: i32) -> Error {
+    Error::config(format!("the topic '{topic}' has {count} partitions, there is no partition {partition}"))
+}
+
 /// The error of a client that could not be made of the settings.
 pub(super) fn settings(error: &KafkaError) -> Error {
     match error {

@@ -150,9 +150,7 @@ impl Cluster {
             let count = self.partitions(topic)?;
             let beyond = positions.keys().find(|(name, partition)| name == topic && !(0..count).contains(partition));
             if let Some((_, partition)) = beyond {
-                return Err(Error::config(format!(
-                    "the topic '{topic}' has {count} partitions, there is no partition {partition}"
-                )));
+                return Err(fault::unknown_partition(topic, count, *partition));
             }
         }
         Ok(())

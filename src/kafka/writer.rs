@@ -1,6 +1,6 @@
 //! A writer: a transactional producer whose transactions carry their checkpoint.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,8 +10,9 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 
 use super::context::Listener;
+use super::fault;
 use super::log::Cluster;
-use super::{fault, topics};
+use super::target::Target;
 use crate::base::{Error, Kind, Result};
 use crate::port::event_log::{Checkpoint, LogWriter, Record, checkpoint_place};
 
@@ -42,8 +43,8 @@ pub(super) struct KafkaWriter {
     epoch: u64,
     place: (String, i32),
     checkpoint: Option<Checkpoint>,
-    /// Topics known to take what is sent.
-    checked: BTreeSet<String>,
+    /// Topics written to so far.
+    targets: BTreeMap<String, Target>,
     state: State,
 }
 
@@ -62,7 +63,7 @@ impl KafkaWriter {
             epoch: 1,
             place,
             checkpoint: None,
-            checked: BTreeSet::new(),
+            targets: BTreeMap::new(),
             state: State::Idle,
         };
         writer.take_name()?;
@@ -125,24 +126,12 @@ impl KafkaWriter {
         Error::new(kind, format!("the writer '{}' can no longer be used: open it again", self.name))
     }
 
-    /// A topic is looked at once: one that is missing must not be made by sending to it.
-    fn check_topic(&mut self, topic: &str) -> Result<()> {
-        let sent = self.cluster.settings.batch_bytes();
-        match topics::batch_limit(&self.cluster, topic) {
-            Ok(limit) if limit < sent => {
-                return Err(Error::config(format!(
-                    "the topic '{topic}' takes batches of {limit} bytes, the writer may send {sent}"
-                ))
-                .hint("raise the topic's max.message.bytes, or lower the property batch.size"));
-            }
-            Ok(_) => {}
-            // Writing and reading configs are separate rights.
-            Err(error) if error.kind() == Kind::Refused => {
-                self.cluster.partitions(topic)?;
-            }
-            Err(error) => return Err(error),
+    /// Looks at a topic when it is first named: one that is missing must not be made by sending to it, and a partition that
+    /// is missing would be told only by the commit.
+    fn check(&mut self, record: &Record<'_>) -> Result<()> {
+        if !self.targets.get(record.topic).is_some_and(|target| target.has(record)) {
+            self.targets.insert(record.topic.to_owned(), Target::find(&self.cluster, record)?);
         }
-        self.checked.insert(topic.to_owned());
         Ok(())
     }
 
@@ -293,9 +282,7 @@ impl LogWriter for KafkaWriter {
             State::Broken => return Err(Error::failed("an append failed before: abort the transaction first")),
             State::Idle | State::Open => {}
         }
-        if !self.checked.contains(record.topic)
-            && let Err(error) = self.check_topic(record.topic)
-        {
+        if let Err(error) = self.check(record) {
             if self.state == State::Open {
                 self.state = State::Broken;
             }
@@ -306,6 +293,9 @@ impl LogWriter for KafkaWriter {
         }
         if self.listener().failed() > 0 {
             self.delivered()?;
+        }
+        if self.targets.get_mut(record.topic).is_some_and(|target| target.is_full(record)) {
+            self.drain()?;
         }
         self.send(record)
     }

@@ -25,7 +25,7 @@ pub trait LegacySource: Send + Sync {
     fn retained_bytes(&self) -> u64;
 }
 
-/// One consistent view of all tables. Rows are lent in the layout of [`Table::layout`].
+/// One consistent view of all tables. Rows are lent in the layout of [`Table::width`].
 pub trait Snapshot: Send {
     /// Names of the tables found that hold rows of users, without the store's internal ones.
     fn tables(&self) -> Result<Vec<String>>;

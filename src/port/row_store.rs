@@ -14,7 +14,7 @@ pub enum Mode {
     Live,
 }
 
-/// One effect of an event on a table. Rows come in the layout of [`Table::layout`]; a delete carries its identity cells,
+/// One effect of an event on a table. Rows come in the layout of [`Table::width`]; a delete carries its identity cells,
 /// the other cells are null.
 #[derive(Clone, Copy, Debug)]
 pub enum Change<'a> {

@@ -4,6 +4,7 @@ mod cases;
 mod delivery;
 mod home;
 mod order;
+mod processes;
 mod writers;
 
 use home::{Embedded, Memory};
@@ -56,8 +57,6 @@ mod embedded {
     contract!(Embedded::new());
 }
 
-// ---- Kafka: delete the next line once `crossfade::kafka` holds the adapter. ----
-#[cfg(any())]
 mod kafka {
     use std::time::Duration;
 

@@ -43,6 +43,7 @@ pub(super) struct Shape {
     pub(super) create: String,
     /// The index identities are found by; a rowid needs none.
     pub(super) index: Option<String>,
+    pub(super) drop_index: String,
     pub(super) insert: String,
     /// Binds the row number after the cells and the event.
     pub(super) update: String,
@@ -54,9 +55,9 @@ pub(super) struct Shape {
     /// Cells and event of the rows with an identity equal to the one bound.
     pub(super) lookup: String,
     pub(super) count: String,
-    /// Identities that more than one row bears; SQLite's equality, wider than ours.
+    /// Whether an identity is borne by more than one row, by SQLite's equality, which is wider than ours.
     pub(super) doubled: String,
-    /// As `find`, in order of arrival; a row without an event id stands for a delete.
+    /// As `find`, all rows: those with equal identities together, in order of arrival within a class.
     pub(super) arrivals: String,
 }
 
@@ -96,6 +97,7 @@ impl Shape {
         let cell_list = cells.join(", ");
         let identity_list = identity.join(", ");
         let width = cells.len();
+        let index = format!("_cf_identity_{}", table.index);
         let marks: Vec<String> = (1..=width + 4).map(|at| format!("?{at}")).collect();
         let mut set: Vec<String> = cells
             .iter()
@@ -104,21 +106,22 @@ impl Shape {
             .map(|(at, cell)| format!("{cell} = ?{}", at + 1))
             .collect();
         set.extend(EVENT.split(", ").enumerate().map(|(at, cell)| format!("{cell} = ?{}", width + at + 1)));
-        let find = format!("SELECT {row}, {EVENT}, {identity_list} FROM {name} WHERE {wanted}");
+        let found = format!("SELECT {row}, {EVENT}, {identity_list} FROM {name}");
+        let classes: Vec<String> = identity.iter().map(|cell| format!("typeof({cell})")).collect();
         Ok(Self {
             by_rowid,
             create: format!("CREATE TABLE {name} ({})", columns.join(", ")),
-            index: (!by_rowid)
-                .then(|| format!("CREATE INDEX \"_cf_identity_{}\" ON {name} ({identity_list})", table.index)),
+            index: (!by_rowid).then(|| format!("CREATE INDEX {index} ON {name} ({identity_list})")),
+            drop_index: format!("DROP INDEX {index}"),
             insert: format!("INSERT INTO {name} ({cell_list}, {EVENT}) VALUES ({})", marks.join(", ")),
             update: format!("UPDATE {name} SET {} WHERE {row} = ?{}", set.join(", "), width + 5),
             delete: format!("DELETE FROM {name} WHERE {row} = ?1"),
             scan: format!("SELECT {cell_list}, {EVENT} FROM {name}"),
             lookup: format!("SELECT {cell_list}, {EVENT} FROM {name} WHERE {wanted}"),
             count: format!("SELECT count(*) FROM {name}"),
-            doubled: format!("SELECT {identity_list} FROM {name} GROUP BY {identity_list} HAVING count(*) > 1"),
-            arrivals: format!("{find} ORDER BY {row}"),
-            find,
+            doubled: format!("SELECT 1 FROM {name} GROUP BY {identity_list} HAVING count(*) > 1 LIMIT 1"),
+            arrivals: format!("{found} NOT INDEXED ORDER BY {identity_list}, {}, {row}", classes.join(", ")),
+            find: format!("{found} WHERE {wanted}"),
             name,
         })
     }

@@ -485,3 +485,79 @@ fn every_planted_breach_is_found() {
     tree.0.insert("src/capture/mod.rs".into(), "//! A circle.\nuse crate::compare::Pair;\n".into());
     assert!(breaches(&tree).contains(&"src: circle: capture, compare".to_owned()));
 }
+
+/// The texts between backticks of a page.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+fn page(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
+}
+
+#[test]
+fn every_test_named_by_the_invariants_exists() {
+    let tree = Tree::of_this_repository();
+    let tests: BTreeSet<String> = tree
+        .sources()
+        .flat_map(|(_, text)| {
+            let code = split(text).code;
+            let name =
+                |at: usize| code[at + "fn".len()..].trim_start().split('(').next().unwrap_or_default().to_owned();
+            places(&code, "fn").into_iter().map(name).collect::<Vec<_>>()
+        })
+        .collect();
+    let page = page("docs/invariants.md");
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit())
+        .map(|line| line.trim_matches('|').split(" | ").collect())
+        .collect();
+    assert_eq!(rows.len(), 12, "one row for each invariant");
+    for row in &rows {
+        let number: u32 = row[0].trim().trim_end_matches('.').parse().unwrap();
+        let named: Vec<&str> = quoted(row[row.len() - 1]).collect();
+        for name in &named {
+            assert!(tests.contains(*name), "docs/invariants.md names the test '{name}', which does not exist");
+        }
+        let own = format!("i{number:02}_");
+        let held = [2, 3, 4, 5, 7, 8, 11, 12].contains(&number);
+        assert!(!held || named.iter().any(|name| name.starts_with(&own)), "invariant {number} has no test {own}…");
+    }
+    for name in quoted(&page)
+        .filter(|name| name.starts_with('i') && name[1..].starts_with(|digit: char| digit.is_ascii_digit()))
+    {
+        assert!(tests.contains(name), "docs/invariants.md names the test '{name}', which does not exist");
+    }
+}
+
+#[test]
+fn files_named_by_the_docs_exist() {
+    let mut pages: Vec<String> = ["README.md", "CHANGELOG.md"].map(str::to_owned).to_vec();
+    for folder in ["docs", "docs/decisions"] {
+        let entries = std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap());
+        pages.extend(entries.map(|entry| format!("{folder}/{}", entry.file_name().to_string_lossy())));
+    }
+    pages.retain(|page| page.ends_with(".md"));
+    for path in pages {
+        let text = page(&path);
+        let ours =
+            |name: &&str| ["src/", "tests/", "commands/", "fixtures/"].iter().any(|folder| name.starts_with(folder));
+        for name in quoted(&text).filter(ours) {
+            assert!(root().join(name).exists(), "{path} names {name}, which is not there");
+        }
+        let folder = root().join(&path).parent().unwrap().to_owned();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            let there = link.is_empty() || link.contains("://") || folder.join(link).exists();
+            assert!(there, "{path} links to {link}, which is not there");
+        }
+    }
+}
+
+#[test]
+fn the_readme_leads_with_the_two_commands() {
+    let readme = page("README.md");
+    let first = readme.split("```").nth(1).unwrap();
+    let commands: Vec<&str> = first.lines().skip(1).map(|line| line.trim_start_matches("$ ")).collect();
+    assert_eq!(commands, ["./install.sh --demo", "tests/run"]);
+}

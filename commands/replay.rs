@@ -87,6 +87,10 @@ fn copy(
     let mut settings = Settings::new(&context.config.migration, &context.process.instance);
     settings.transaction_rows = limits.transaction_rows;
     settings.chunk_rows = settings.chunk_rows.min(usize::try_from(limits.transaction_rows).unwrap_or(usize::MAX));
+    if let Some(rate) = args.throttle {
+        // Small chunks, so that the rate is even and a stop is heard at once.
+        settings.chunk_rows = settings.chunk_rows.min(usize::try_from(rate / 4).unwrap_or(usize::MAX)).max(1);
+    }
     settings.transaction_age = Duration::from_millis(limits.transaction_ms);
     settings.retained_limit = limits.retained_mb << 20;
     settings.rows_per_second = args.throttle;

@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod verdict;
+pub mod words;
 pub mod yaml;
 
 pub use error::{Error, Kind, Result};

@@ -240,14 +240,16 @@ impl Replay<'_> {
             self.progress.advance(rows);
             let _ = empty.send(chunk.rows);
             boundary("replay.records-appended");
-            if open >= self.settings.transaction_rows || opened.elapsed() >= self.settings.transaction_age {
+            throttle.pace(rows, self.progress);
+            let asked = self.progress.check();
+            let interrupted = asked.as_ref().is_err_and(|error| error.kind() == Kind::Interrupted);
+            if interrupted || open >= self.settings.transaction_rows || opened.elapsed() >= self.settings.transaction_age {
                 boundary("replay.before-commit");
                 writer.commit(&self.mapping.hash, state.to_json()?)?;
                 boundary("replay.after-commit");
                 (open, opened) = (0, Instant::now());
-                self.progress.check()?;
             }
-            throttle.pace(*copied, self.progress);
+            asked?;
         }
         Ok(())
     }
@@ -256,25 +258,34 @@ impl Replay<'_> {
 /// Keeps a run below a rate, and says so.
 struct Throttle {
     rate: Option<u64>,
+    rows: u64,
     began: Instant,
     told: bool,
 }
 
+/// The longest sleep without asking whether the run should stop.
+const NAP: Duration = Duration::from_millis(100);
+
 impl Throttle {
     fn new(rate: Option<u64>) -> Self {
-        Self { rate, began: Instant::now(), told: false }
+        Self { rate, rows: 0, began: Instant::now(), told: false }
     }
 
+    /// Sleeps until `rows` more are due, or the run is asked to stop.
     fn pace(&mut self, rows: u64, progress: &dyn Progress) {
         let Some(rate) = self.rate else { return };
-        let due = Duration::from_secs_f64(rows as f64 / rate.max(1) as f64);
-        let early = due.saturating_sub(self.began.elapsed());
-        if !early.is_zero() {
+        self.rows += rows;
+        let due = Duration::from_secs_f64(self.rows as f64 / rate.max(1) as f64);
+        loop {
+            let early = due.saturating_sub(self.began.elapsed());
+            if early.is_zero() || progress.check().is_err() {
+                return;
+            }
             if !self.told {
                 progress.throttled(Some(&format!("--throttle {rate} rows/s")));
                 self.told = true;
             }
-            std::thread::sleep(early);
+            std::thread::sleep(early.min(NAP));
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::base::Verdict;
+use crate::base::words::{counted, number};
 
 /// One comparison of a legacy store with the fold of its events.
 #[derive(Clone, Debug, Serialize)]
@@ -169,8 +170,8 @@ pub fn verdict(tables: &[TableCoverage], findings: &[Finding]) -> (Verdict, Stri
     let skipped: u64 = tables.iter().map(|table| table.skipped).sum();
     let worst = |severity| findings.iter().find(|finding| finding.severity == severity);
     if differing > 0 {
-        let word = if differing == 1 { "row differs" } else { "rows differ" };
-        return (Verdict::Fail, format!("{differing} of {compared} {word}"));
+        let verb = if differing == 1 { "differs" } else { "differ" };
+        return (Verdict::Fail, format!("{} of {} {verb}", number(differing), counted(compared, "row")));
     }
     if let Some(failure) = worst(Severity::Failure) {
         return (Verdict::Fail, failure.text.clone());
@@ -179,14 +180,14 @@ pub fn verdict(tables: &[TableCoverage], findings: &[Finding]) -> (Verdict, Stri
         return (Verdict::Inconclusive, gap.text.clone());
     }
     if skipped > 0 {
-        return (Verdict::Inconclusive, format!("{skipped} rows were skipped"));
+        return (Verdict::Inconclusive, format!("{} skipped", counted(skipped, "row")));
     }
     if compared == 0 {
         return (Verdict::Inconclusive, "nothing was compared: both sides are empty".to_owned());
     }
     let explained: u64 = tables.iter().map(|table| table.explained).sum();
-    let rest = if explained > 0 { format!(", {explained} differences explained by rules") } else { String::new() };
-    (Verdict::Pass, format!("{compared} rows compared, all equal{rest}"))
+    let rest = if explained > 0 { format!(", {} explained by rules", counted(explained, "difference")) } else { String::new() };
+    (Verdict::Pass, format!("{} compared, all equal{rest}", counted(compared, "row")))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::evidence::COLUMNS_SHOWN;
 use super::values::{Parts, parts, shorten, visible};
-use super::wording::{Side, absent, counted, difference, event_role, headline, number, place, severity};
+use super::wording::{Side, absent, counted, difference, event_role, headline, number, place, severity, word};
 use super::{groups, stands_outside, total};
 use crate::base::Verdict;
 use crate::diff::{Column, Outcome, Sample, TableCoverage};
@@ -29,6 +29,7 @@ pub(super) fn render(outcome: &Outcome) -> Vec<u8> {
 
 fn head(outcome: &Outcome) -> String {
     let alert = match outcome.verdict {
+        _ if !outcome.steps.is_empty() => "NOTE",
         Verdict::Pass => "TIP",
         Verdict::Fail => "CAUTION",
         Verdict::Inconclusive => "WARNING",
@@ -36,7 +37,7 @@ fn head(outcome: &Outcome) -> String {
     let sum = total(&outcome.tables);
     let out = outcome.tables.iter().filter(|table| stands_outside(table)).count() as u64;
     let mut text = format!("## {} of {}\n\n", escape(&outcome.title), escape(&outcome.migration));
-    text += &format!("> [!{alert}]\n> **{}**: {}\n>\n", outcome.verdict.word(), escape(&outcome.reason));
+    text += &format!("> [!{alert}]\n> **{}**: {}\n>\n", word(outcome), escape(&outcome.reason));
     text += &format!("> {} compared, {} skipped", counted(sum.compared, "row"), number(sum.skipped));
     if out > 0 {
         text += &format!(", {} not compared", counted(out, "table"));

@@ -4,7 +4,7 @@ use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyl
 
 use super::evidence;
 use super::values::visible;
-use super::wording::{counted, headline, number, severity};
+use super::wording::{counted, headline, number, severity, uncounted, word};
 use super::{groups, stands_outside, total};
 use crate::base::Verdict;
 use crate::diff::{Finding, Outcome, Severity, TableCoverage};
@@ -89,7 +89,7 @@ fn coverage(tables: &[TableCoverage], style: Style) -> String {
     let mut text = if rows.is_empty() { String::new() } else { grid(&headers, &rows, style.width) };
     if !outside.is_empty() {
         let names = |table: &&TableCoverage| {
-            vec![visible(&table.table).into_owned(), visible(&table.state).into_owned(), number(table.legacy_rows)]
+            vec![visible(&table.table).into_owned(), visible(&table.state).into_owned(), uncounted(table)]
         };
         let rows: Vec<_> = outside.iter().map(names).collect();
         text = text + "\n" + &grid(&["table not compared", "state", "legacy"], &rows, style.width);
@@ -179,13 +179,13 @@ fn facts(outcome: &Outcome, style: Style) -> String {
 
 fn closing(outcome: &Outcome, style: Style) -> String {
     let sum = total(&outcome.tables);
-    let word = outcome.verdict.word();
+    let word = word(outcome);
     let counts = format!("{} compared, {} skipped", counted(sum.compared, "row"), number(sum.skipped));
     let out = outcome.tables.iter().filter(|table| stands_outside(table)).count() as u64;
     let rest = if out > 0 { format!(", {} not compared", counted(out, "table")) } else { String::new() };
     let mut text = indented(&format!("{word}: {}", visible(&outcome.reason)), 0, style);
     // Painted after wrapping: the library would count the escape sequence as text.
-    text = text.replacen(word, &style.paint(verdict_ink(outcome.verdict), word), 1);
+    text = text.replacen(word, &style.paint(verdict_ink(outcome), word), 1);
     text += &indented(&format!("{counts}{rest}"), 0, style);
     if let Some(next) = &outcome.next {
         text += &format!("\nnext: {}\n", style.paint(BOLD, &visible(next)));
@@ -203,8 +203,9 @@ fn indented(text: &str, indent: usize, style: Style) -> String {
 const BOLD: &str = "1";
 const MARK: &str = "1;33";
 
-fn verdict_ink(verdict: Verdict) -> &'static str {
-    match verdict {
+fn verdict_ink(outcome: &Outcome) -> &'static str {
+    match outcome.verdict {
+        _ if !outcome.steps.is_empty() => BOLD,
         Verdict::Pass => "1;32",
         Verdict::Fail => "1;31",
         Verdict::Inconclusive => "1;33",

@@ -2,25 +2,8 @@
 
 use super::Group;
 use super::values::visible;
-use crate::diff::{Difference, Event, Kind, Severity, TableCoverage};
-
-/// Digits in groups of three: `1,250,000`.
-pub(super) fn number(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `1 row`, `2 rows`.
-pub(super) fn counted(count: u64, one: &str) -> String {
-    format!("{} {one}{}", number(count), if count == 1 { "" } else { "s" })
-}
+pub(super) use crate::base::words::{counted, number};
+use crate::diff::{Difference, Event, Kind, Outcome, Severity, TableCoverage};
 
 /// `1 missing, 2 changed`: the kinds that occur.
 pub(super) fn breakdown(table: &TableCoverage) -> String {
@@ -49,6 +32,16 @@ pub(super) fn headline(group: &Group<'_>, explained: bool) -> String {
         _ if shown < all => format!("{text}; first {} shown", number(shown)),
         _ => text,
     }
+}
+
+/// What stands before the reason: the verdict, or that nothing was judged.
+pub(super) fn word(outcome: &Outcome) -> &'static str {
+    if outcome.steps.is_empty() { outcome.verdict.word() } else { "DRY RUN" }
+}
+
+/// Rows of a table that takes no part; nobody has to have counted them.
+pub(super) fn uncounted(table: &TableCoverage) -> String {
+    if table.legacy_rows == 0 { "-".to_owned() } else { number(table.legacy_rows) }
 }
 
 /// Where an event lies: `topic[partition]@offset`.
@@ -118,20 +111,5 @@ impl Side {
             Self::Fold => "fold",
             Self::Projection => "projection",
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digits_stand_in_groups_of_three() {
-        let cases = [(0, "0"), (999, "999"), (1000, "1,000"), (1_250_000, "1,250,000")];
-        for (input, expected) in cases {
-            assert_eq!(number(input), expected);
-        }
-        assert_eq!(counted(1, "row"), "1 row");
-        assert_eq!(counted(1200, "row"), "1,200 rows");
     }
 }

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::fmt::Display;
 
 use super::values::visible;
-use super::wording::{counted, number, severity};
+use super::wording::{counted, number, severity, word};
 use super::{stands_outside, total};
 use crate::base::Verdict;
 use crate::diff::{Outcome, TableCoverage};
@@ -15,7 +15,7 @@ const STYLE: &str = include_str!("page.css");
 
 /// Renders `outcome` as one HTML file.
 pub(super) fn render(outcome: &Outcome) -> Vec<u8> {
-    let title = format!("{}: {} of {}", outcome.verdict.word(), escape(&outcome.title), escape(&outcome.migration));
+    let title = format!("{}: {} of {}", word(outcome), escape(&outcome.title), escape(&outcome.migration));
     // The policy holds even if a value ever slipped through the escaping: nothing may run or be fetched.
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -23,7 +23,7 @@ pub(super) fn render(outcome: &Outcome) -> Vec<u8> {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
          <style>\n{STYLE}</style>\n</head>\n<body>\n<main class=\"{}\">\n",
-        class(outcome.verdict)
+        class(outcome)
     );
     page += &head(outcome);
     page += &figures(outcome);
@@ -39,8 +39,9 @@ pub(super) fn render(outcome: &Outcome) -> Vec<u8> {
     page.into_bytes()
 }
 
-fn class(verdict: Verdict) -> &'static str {
-    match verdict {
+fn class(outcome: &Outcome) -> &'static str {
+    match outcome.verdict {
+        _ if !outcome.steps.is_empty() => "unsure",
         Verdict::Pass => "pass",
         Verdict::Fail => "fail",
         Verdict::Inconclusive => "unsure",
@@ -49,6 +50,7 @@ fn class(verdict: Verdict) -> &'static str {
 
 fn head(outcome: &Outcome) -> String {
     let sign = match outcome.verdict {
+        _ if !outcome.steps.is_empty() => '…',
         Verdict::Pass => '✓',
         Verdict::Fail => '✕',
         Verdict::Inconclusive => '?',
@@ -60,7 +62,7 @@ fn head(outcome: &Outcome) -> String {
         escape(&outcome.title),
         escape(&outcome.migration),
         escape(&outcome.taken_at),
-        outcome.verdict.word(),
+        word(outcome),
         escape(&outcome.reason),
     );
     if let Some(next) = &outcome.next {
@@ -150,8 +152,9 @@ fn coverage(tables: &[TableCoverage]) -> String {
     if !outside.is_empty() {
         text += "<h3>Left out</h3>\n<ul class=\"outside\">\n";
         for table in outside {
-            let rows = counted(table.legacy_rows, "row");
-            text += &format!("<li><code>{}</code> {}, {rows}</li>\n", escape(&table.table), escape(&table.state));
+            let rows = table.legacy_rows;
+            let rows = if rows == 0 { String::new() } else { format!(", {}", counted(rows, "row")) };
+            text += &format!("<li><code>{}</code> {}{rows}</li>\n", escape(&table.table), escape(&table.state));
         }
         text += "</ul>\n";
     }

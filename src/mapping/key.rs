@@ -2,6 +2,9 @@
 
 use super::{Row, Table, Value};
 
+/// The first real beyond all integers.
+const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
+
 /// A reusable buffer for key texts.
 #[derive(Debug, Default)]
 pub struct KeyText(Vec<u8>);
@@ -47,7 +50,7 @@ impl KeyText {
         match value {
             Value::Null | Value::Blob(_) => return None,
             Value::Integer(number) => write!(self.0, "{number}").ok()?,
-            Value::Real(number) if number.fract() == 0.0 && number.abs() < 9e18 => {
+            Value::Real(number) if number.fract() == 0.0 && (-TWO_TO_63..TWO_TO_63).contains(&number) => {
                 write!(self.0, "{}", number as i64).ok()?
             }
             Value::Real(number) => write!(self.0, "{number:?}").ok()?,
@@ -86,6 +89,7 @@ mod tests {
         let mut text = |values: &[Value<'_>]| key.text(values.iter().copied()).map(<[u8]>::to_vec);
         assert_eq!(text(&[Value::text("a|b")]).as_deref(), Some(&b"a|b"[..]));
         assert_eq!(text(&[Value::Real(2.0)]), text(&[Value::Integer(2)]));
+        assert_eq!(text(&[Value::Real(i64::MIN as f64)]), text(&[Value::Integer(i64::MIN)]));
         assert_eq!(text(&[Value::Real(2.5)]).as_deref(), Some(&b"2.5"[..]));
         assert_ne!(
             text(&[Value::text("a\",\"b"), Value::text("c")]),

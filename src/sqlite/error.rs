@@ -9,7 +9,8 @@ use crate::base::{Error, Kind, Result};
 /// How long an open waits for another program's lock.
 const PATIENCE: std::time::Duration = std::time::Duration::from_millis(1000);
 
-/// Opens an existing file for reading only. Never creates it, and never trusts it to stay unchanged (`immutable`).
+/// Opens an existing file for reading only. Never creates it, and never trusts it to stay unchanged (`immutable`). Beside
+/// a WAL file that nobody has open SQLite itself leaves an empty `-wal` and a `-shm`.
 pub fn open_read_only(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || {

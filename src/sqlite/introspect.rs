@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, Result};
+use rusqlite::{Connection, ErrorCode, Result};
 
 use super::error::{explain, open_read_only};
-use super::plan::KeyColumn;
+use super::plan::{KeyColumn, quote};
 use crate::mapping::init::{ColumnSchema, ForeignKey, Schema, TableSchema, Unreadable};
 
 /// Names of the row number, unless a column has taken them.
@@ -36,7 +36,13 @@ pub(super) fn schema(connection: &Connection) -> Result<Schema> {
                 found.unreadable.push(Unreadable { table: name, why: "it is a virtual table".to_owned() });
             }
             (_, _, Some("shadow")) => {}
-            _ => found.tables.push(table(connection, name, row.get(4)?, row.get(5)?)?),
+            _ => {
+                let table = table(connection, name, row.get(4)?, row.get(5)?)?;
+                match obstacle(connection, &table)? {
+                    None => found.tables.push(table),
+                    Some(why) => found.unreadable.push(Unreadable { table: table.name, why }),
+                }
+            }
         }
     }
     let referenced: Vec<Vec<Vec<String>>> =
@@ -83,6 +89,30 @@ fn table(connection: &Connection, name: String, without_rowid: bool, strict: boo
     Ok(TableSchema { name, columns, key, rowid, without_rowid, strict, foreign_keys: Vec::new() })
 }
 
+/// What only the store's own program could do for a read of this table: compute a column, or order its key.
+fn obstacle(connection: &Connection, table: &TableSchema) -> Result<Option<String>> {
+    if let Err(error) = connection.prepare(&format!("SELECT * FROM {}", quote(&table.name))) {
+        return match error.sqlite_error_code() {
+            Some(ErrorCode::Unknown) => Ok(Some(format!("SQLite alone cannot read it: {error}"))),
+            _ => Err(error),
+        };
+    }
+    if table.rowid.is_some() {
+        return Ok(None);
+    }
+    for column in primary_index(connection, &table.name)? {
+        if !knows(&column.collation) {
+            return Ok(Some(format!("its key is in the order of '{}', which is not SQLite's own", column.collation)));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a collation is SQLite's own. Its list of collations also has those that a schema merely names.
+fn knows(collation: &str) -> bool {
+    ["BINARY", "NOCASE", "RTRIM"].iter().any(|own| own.eq_ignore_ascii_case(collation))
+}
+
 /// The primary key as its index has it; empty when the key is the row number, or there is none.
 pub(super) fn primary_index(connection: &Connection, table: &str) -> Result<Vec<KeyColumn>> {
     let mut statement = connection.prepare(
@@ -95,25 +125,28 @@ pub(super) fn primary_index(connection: &Connection, table: &str) -> Result<Vec<
     columns.collect()
 }
 
-/// Each set of columns a foreign key may reference: the primary key, and whole unique indexes by the columns' own
-/// collations.
+/// Each set of columns a foreign key may reference: those of whole unique indexes by the columns' own collations, which
+/// must be SQLite's own.
 fn unique_columns(connection: &Connection, table: &TableSchema) -> Result<Vec<Vec<String>>> {
     let mut statement = connection
         .prepare("SELECT name FROM pragma_index_list(?1, 'main') WHERE \"unique\" AND NOT partial ORDER BY seq")?;
     let indexes: Vec<String> = statement.query_map([&table.name], |row| row.get(0))?.collect::<Result<_>>()?;
     let mut statement =
         connection.prepare("SELECT name, coll FROM pragma_index_xinfo(?1, 'main') WHERE key ORDER BY seqno")?;
-    let mut sets = vec![table.key.clone()];
+    let mut sets = Vec::new();
+    // A key without an index of its own is the row number.
+    if table.key.len() == 1 && primary_index(connection, &table.name)?.is_empty() {
+        sets.push(table.key.clone());
+    }
     for index in indexes {
         let columns = statement.query_map([&index], |row| {
             let (name, collation): (Option<String>, String) = (row.get(0)?, row.get(1)?);
             let column = name.and_then(|name| table.column(&name));
-            let own = column.filter(|column| column.collation.eq_ignore_ascii_case(&collation));
+            let own = column.filter(|column| knows(&collation) && column.collation.eq_ignore_ascii_case(&collation));
             Ok(own.map(|column| column.name.clone()))
         })?;
         sets.extend(columns.collect::<Result<Option<Vec<String>>>>()?);
     }
-    sets.retain(|set| !set.is_empty());
     Ok(sets)
 }
 
@@ -186,7 +219,7 @@ fn resolve(
     }
     let unique = |set: &Vec<String>| set.len() == named.len() && named.iter().all(|name| set.contains(name));
     if !referenced[place].iter().any(unique) {
-        return Err("what it references is not unique");
+        return Err("what it references is no unique key that SQLite alone could look up");
     }
     Ok(ForeignKey { columns, parent: parent.name.clone(), referenced: named })
 }

@@ -96,6 +96,8 @@ fn scalar(text: &str) -> String {
                 quoted.push('\\');
                 quoted.push(each);
             }
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
             ' '..='~' => quoted.push(each),
             each if each.is_alphanumeric() => quoted.push(each),
             each => push(&mut quoted, format_args!("\\U{:08X}", u32::from(each))),

@@ -2,4 +2,5 @@
 
 pub mod acc;
 pub mod cli;
+pub mod schemas;
 pub mod store;

@@ -56,7 +56,8 @@ pub fn base_change(generation: u32) -> Vec<u8> {
     change
 }
 
-/// The change part of a reconcile's ids: the row's previous event (zeros for none) and the hash of its new image.
+/// The change part of a reconcile's ids: the row's previous event (for a row without one, where it was found missing)
+/// and the hash of its new image.
 pub fn reconcile_change(previous: [u8; 16], image: Option<Row<'_>>) -> Vec<u8> {
     let mut bytes = Vec::new();
     for value in image.iter().flat_map(Row::values) {

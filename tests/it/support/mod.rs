@@ -2,5 +2,7 @@
 
 pub mod acc;
 pub mod cli;
+pub mod flow;
+pub mod flow_faults;
 pub mod schemas;
 pub mod store;

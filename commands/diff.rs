@@ -13,6 +13,7 @@ use crossfade::event::codec::Exact;
 use crossfade::port::event_log::EventLog;
 use crossfade::port::journal::{Journal, Stage};
 use crossfade::port::legacy_source::LegacySource;
+use crossfade::port::memory_log::MemoryLog;
 use crossfade::port::row_store::{RowStore, RowView};
 use crossfade::project::{Projector, behind};
 use serde_json::json;
@@ -296,7 +297,7 @@ pub(crate) fn dry_run(
         Ok(log) => log,
         Err(error) if error.kind() == crossfade::base::Kind::Refused => {
             context.ui.note(format!("{error}: compared with an empty log"));
-            Box::new(context.empty_log()?)
+            Box::new(MemoryLog::default())
         }
         Err(error) => return Err(error),
     };

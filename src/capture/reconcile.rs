@@ -1,17 +1,17 @@
 //! One pass that compares rows with the fold and emits what differs.
 
-use super::emit::{Emitter, Quarantined, reject};
+use super::emit::{Emitter, NO_KEY, Quarantined, reject};
 use super::state::{Phase, ReplayState, WRITER_ROLE};
 use crate::base::{Error, Kind, Millis, Result};
 use crate::compare::{Pair, differences};
 use crate::event::codec::Codec;
 use crate::event::encode::RowChange;
-use crate::event::id::{no_previous, reconcile_change};
+use crate::event::id::reconcile_change;
 use crate::event::{Op, Sequence, Stamp};
-use crate::mapping::{KeyText, Mapping};
+use crate::mapping::{KeyText, Mapping, Rows, Table, Value};
 use crate::port::boundary::{boundary, rows};
 use crate::port::event_log::{EventLog, LogWriter};
-use crate::port::legacy_source::LegacySource;
+use crate::port::legacy_source::{Cursor, LegacySource, Snapshot};
 use crate::port::progress::Progress;
 use crate::port::row_store::RowView;
 
@@ -43,6 +43,7 @@ impl Reconciled {
 
 /// Events in one transaction.
 const TRANSACTION_EVENTS: u64 = 20_000;
+const CHUNK_ROWS: usize = 2_000;
 
 impl Reconcile<'_> {
     /// Compares one fresh snapshot with `view`, writes what differs, and ends the replay's phase as `Done`.
@@ -68,11 +69,12 @@ impl Reconcile<'_> {
         let mut done = Reconciled::default();
         let mut quarantined = 0;
         let mut open = 0;
+        let missing_since = missing_since(&state);
         let mut keys = (KeyText::default(), KeyText::default());
-        differences(self.mapping, snapshot.as_mut(), view, self.progress, &mut |pairs| {
+        let counts = differences(self.mapping, snapshot.as_mut(), view, self.progress, &mut |pairs| {
             for pair in pairs {
                 for op in changes(pair, &mut keys).iter().copied() {
-                    match self.emit(&mut emitter, writer.as_mut(), pair, op, &mut state)? {
+                    match self.emit(&mut emitter, writer.as_mut(), pair, (op, missing_since), &mut state)? {
                         Ok(()) => match op {
                             Op::Delete => done.deleted += 1,
                             Op::Update => done.updated += 1,
@@ -94,6 +96,10 @@ impl Reconcile<'_> {
             }
             self.progress.check()
         })?;
+        for (table, counts) in self.mapping.tables.iter().zip(&counts).filter(|(_, counts)| counts.skipped > 0) {
+            reject_unidentified(table, snapshot.as_mut(), quarantine.as_deref_mut())?;
+            quarantined += counts.skipped;
+        }
         state.quarantined = quarantined;
         state.phase = Phase::Done;
         self.commit(writer.as_mut(), &state)?;
@@ -105,12 +111,11 @@ impl Reconcile<'_> {
         emitter: &mut Emitter<'_>,
         writer: &mut dyn LogWriter,
         pair: &Pair<'_>,
-        op: Op,
+        (op, missing_since): (Op, [u8; 16]),
         state: &mut ReplayState,
     ) -> Result<std::result::Result<(), String>> {
         let count = state.count + 1;
-        let none = || no_previous(Sequence { generation: state.generation, count });
-        let previous = pair.projected.map_or_else(none, |(_, last)| last.id);
+        let previous = pair.projected.map_or(missing_since, |(_, last)| last.id);
         let old = pair.projected.map(|(row, _)| row);
         let Some(row) = (if op == Op::Delete { old } else { pair.legacy }) else { return Ok(Ok(())) };
         let change = reconcile_change(previous, (op != Op::Delete).then_some(row));
@@ -128,6 +133,35 @@ impl Reconcile<'_> {
         writer.commit(&self.mapping.hash, state.to_json()?)?;
         boundary("reconcile.after-commit");
         Ok(())
+    }
+}
+
+/// Stands for the previous event of a row that has none: the position from which it was found missing. A row may come,
+/// go and come again with the same image, and each time is another change.
+fn missing_since(state: &ReplayState) -> [u8; 16] {
+    let position = Sequence { generation: state.generation, count: state.count }.number();
+    let mut previous = [0; 16];
+    previous[8..].copy_from_slice(&position.to_be_bytes());
+    previous
+}
+
+/// Rejects the rows of a table that no event can speak of, because their identity is null or a blob.
+fn reject_unidentified(
+    table: &Table,
+    snapshot: &mut dyn Snapshot,
+    mut quarantine: Option<&mut Quarantined<'_>>,
+) -> Result<()> {
+    let (mut rows, mut cursor) = (Rows::default(), Cursor::default());
+    loop {
+        snapshot.read(table, &mut cursor, CHUNK_ROWS, &mut rows)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for row in rows.iter() {
+            if table.identity.iter().any(|cell| matches!(row.get(*cell), Value::Null | Value::Blob(_))) {
+                reject(table, row, NO_KEY.to_owned(), quarantine.as_deref_mut())?;
+            }
+        }
     }
 }
 

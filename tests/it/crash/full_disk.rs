@@ -36,7 +36,7 @@ fn grow_until_it_goes(trial: &Trial, folder: &Path, file: &str, args: &[&str]) -
         if failures % 4 == 0 {
             trial.change_legacy();
         }
-        room += 24 << 10;
+        room += room / 4 + (12 << 10);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod audit;
 mod child;
+mod cluster;
 mod disk;
 mod legacy;
 
@@ -19,6 +20,7 @@ use super::acc::{TABLES, assert_same_rows, build_store};
 use super::cli::{Log, Migration, Ran, brokers};
 pub use audit::audit;
 pub use child::{Child, signal};
+pub use cluster::Cluster;
 pub use disk::fill_up;
 pub use legacy::{Random, bring_back, change, take_away};
 
@@ -27,6 +29,8 @@ pub struct Trial {
     pub migration: Migration,
     pub random: RefCell<Random>,
     rows: u64,
+    /// Other brokers than those of the other tests.
+    brokers: Option<String>,
 }
 
 impl Trial {
@@ -40,13 +44,21 @@ impl Trial {
         let more = format!("replay:\n  transaction_rows: {rows}\n  transaction_ms: 600000\n");
         let migration = Migration::acc(log, &more);
         build_store(&migration.legacy(), sizes);
-        Self { migration, random: RefCell::new(Random::new(sizes.seed)), rows }
+        Self { migration, random: RefCell::new(Random::new(sizes.seed)), rows, brokers: None }
+    }
+
+    /// Moves the migration to brokers of its own.
+    pub fn on(self, brokers: &str) -> Self {
+        Self { brokers: Some(brokers.to_owned()), ..self }
     }
 
     /// The command, not yet started, with the variables given.
     pub fn command(&self, args: &[&str], variables: &[(&str, &str)]) -> std::process::Command {
         let mut command = self.migration.command(args);
         command.env("CROSSFADE_TRANSACTION_ROWS", self.rows.to_string()).envs(variables.iter().copied());
+        if let Some(brokers) = &self.brokers {
+            command.env("CROSSFADE_LOG_KAFKA_BOOTSTRAP", brokers);
+        }
         command
     }
 
@@ -81,7 +93,14 @@ impl Trial {
     }
 
     pub fn log(&self) -> Box<dyn EventLog> {
-        open_log(&self.migration)
+        match self.migration.log {
+            Log::Embedded => Box::new(EmbeddedLog::open(&self.migration.path(".crossfade/log.db"), false).unwrap()),
+            Log::Kafka => {
+                let brokers = self.brokers.clone().unwrap_or_else(brokers);
+                let bootstrap = brokers.split(',').map(str::to_owned).collect();
+                Box::new(KafkaLog::open(&KafkaSettings { bootstrap, ..KafkaSettings::default() }).unwrap())
+            }
+        }
     }
 
     pub fn mapping(&self) -> Mapping {
@@ -114,15 +133,5 @@ impl Trial {
         assert_same_rows(&self.migration.legacy(), &self.migration.projection(), &TABLES);
         audit(self);
         self.expect(&["journal", "verify"], 0);
-    }
-}
-
-pub fn open_log(migration: &Migration) -> Box<dyn EventLog> {
-    match migration.log {
-        Log::Embedded => Box::new(EmbeddedLog::open(&migration.path(".crossfade/log.db"), false).unwrap()),
-        Log::Kafka => {
-            let bootstrap = brokers().split(',').map(str::to_owned).collect();
-            Box::new(KafkaLog::open(&KafkaSettings { bootstrap, ..KafkaSettings::default() }).unwrap())
-        }
     }
 }

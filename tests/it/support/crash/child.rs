@@ -57,10 +57,15 @@ impl Child {
         assert_eq!(status.signal(), Some(9), "the child ended by itself: {status}");
     }
 
-    /// Kills the child if it still runs; says whether it did.
-    pub fn kill_if_alive(mut self) -> bool {
+    /// Kills the child if it still runs; else gives its status and what it said on stderr.
+    pub fn kill_if_alive(mut self) -> Result<(), (ExitStatus, String)> {
         self.process.kill().unwrap();
-        self.process.wait().unwrap().signal() == Some(9)
+        let status = self.process.wait().unwrap();
+        if status.signal() == Some(9) {
+            return Ok(());
+        }
+        self.said.extend(self.lines.iter());
+        Err((status, self.said.join("\n")))
     }
 
     /// Waits until a child that stops itself is stopped.

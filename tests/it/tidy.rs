@@ -3,7 +3,7 @@
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use self::text::{Source, line, modules, modules_after, paths, places, split, without_items};
 
@@ -88,12 +88,11 @@ impl Tree {
 
     fn walk(&mut self, folder: &Path, name: &str) {
         self.0.insert(format!("{name}/"), String::new());
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let entry = entry.unwrap();
-            let name = format!("{name}/{}", entry.file_name().into_string().unwrap());
-            if entry.file_type().unwrap().is_dir() {
-                self.walk(&entry.path(), &name);
-            } else if let Ok(text) = std::fs::read_to_string(entry.path()) {
+        for path in entries(folder) {
+            let name = format!("{name}/{}", path.file_name().unwrap_or_default().to_string_lossy());
+            if path.is_dir() {
+                self.walk(&path, &name);
+            } else if let Ok(text) = std::fs::read_to_string(&path) {
                 self.0.insert(name, text);
             }
         }
@@ -102,6 +101,12 @@ impl Tree {
     fn sources(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().filter(|(path, _)| path.ends_with(".rs")).map(|(path, text)| (path.as_str(), text.as_str()))
     }
+}
+
+/// The entries of a folder; a check that cannot look must not pass.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    entries.unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
 }
 
 fn root() -> &'static Path {
@@ -492,7 +497,7 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn page(path: &str) -> String {
-    std::fs::read_to_string(root().join(path)).unwrap()
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 #[test]
@@ -535,8 +540,9 @@ fn every_test_named_by_the_invariants_exists() {
 fn files_named_by_the_docs_exist() {
     let mut pages: Vec<String> = ["README.md", "CHANGELOG.md"].map(str::to_owned).to_vec();
     for folder in ["docs", "docs/decisions"] {
-        let entries = std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap());
-        pages.extend(entries.map(|entry| format!("{folder}/{}", entry.file_name().to_string_lossy())));
+        let names =
+            entries(&root().join(folder)).into_iter().filter_map(|path| path.file_name().map(ToOwned::to_owned));
+        pages.extend(names.map(|name| format!("{folder}/{}", name.to_string_lossy())));
     }
     pages.retain(|page| page.ends_with(".md"));
     for path in pages {

@@ -84,6 +84,7 @@ impl Context {
             Some(path) => Mapping::parse(&path.display().to_string(), &read_text(path)?)?,
             None => acc::mapping()?,
         };
+        config.check(&mapping)?;
         Ok(Self { config, mapping: Arc::new(mapping), ui, stop, process: process() })
     }
 

@@ -21,8 +21,16 @@ use crate::context::{Context, check_source, create_output, now, today};
 use crate::error::Exit;
 use crate::report::{ReportArgs, Reports};
 
+const EXAMPLES: &str = "\
+Examples:
+  crossfade diff --report html=diff.html --report junit=diff.xml
+  crossfade diff --from-log --keys differing.ndjson
+
+Exits with 0 for PASS, 1 for FAIL, 5 for INCONCLUSIVE.";
+
 /// Compare legacy rows with the fold of their events
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct DiffArgs {
     /// Fold the whole log anew in a scratch store and compare with that, not with the projection
     #[arg(long)]

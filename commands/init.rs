@@ -13,8 +13,14 @@ use crate::context::{describe_store, write_text};
 use crate::error::Exit;
 use crate::ui::{Output, Ui};
 
+const EXAMPLES: &str = "\
+Examples:
+  crossfade init --from sqlite:data/app.db
+  crossfade --config shop/crossfade.yaml init --from sqlite:/var/lib/shop/shop.db --migration shop";
+
 /// Look at a legacy store and write crossfade.yaml, and a mapping where no preset fits
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct InitArgs {
     /// The legacy store: sqlite:FILE
     #[arg(long, value_name = "STORE")]

@@ -16,8 +16,15 @@ use crate::context::{Context, make_folder_of, now};
 use crate::error::Exit;
 use crate::ui::Output;
 
+const EXAMPLES: &str = "\
+Examples:
+  crossfade project                        up to the log's end
+  crossfade project --live                 and go on as events come, until Ctrl-C
+  crossfade project --snapshot fold.snap   and keep what the projection holds as a file";
+
 /// Fold events into tables, up to the log's end
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct ProjectArgs {
     /// Drop what the projection holds and fold the whole log anew
     #[arg(long, conflicts_with_all = ["restore", "live"])]

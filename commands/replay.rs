@@ -19,8 +19,17 @@ use crate::error::Exit;
 use crate::report::ReportArgs;
 use crate::ui::{Output, Ui};
 
+const EXAMPLES: &str = "\
+Examples:
+  crossfade replay --dry-run                     what would be written, with samples
+  crossfade replay --throttle 2000               at most 2000 rows a second
+  crossfade replay --quarantine rejected.ndjson  go on without rows that break a rule
+
+Ctrl-C ends it after the current transaction; the same command goes on from there.";
+
 /// Copy legacy rows into events; run again to go on, or to bring later changes over
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct ReplayArgs {
     /// Copy everything anew under a raised generation
     #[arg(long)]

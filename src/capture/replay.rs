@@ -243,7 +243,10 @@ impl Replay<'_> {
             throttle.pace(rows, self.progress);
             let asked = self.progress.check();
             let interrupted = asked.as_ref().is_err_and(|error| error.kind() == Kind::Interrupted);
-            if interrupted || open >= self.settings.transaction_rows || opened.elapsed() >= self.settings.transaction_age {
+            if interrupted
+                || open >= self.settings.transaction_rows
+                || opened.elapsed() >= self.settings.transaction_age
+            {
                 boundary("replay.before-commit");
                 writer.commit(&self.mapping.hash, state.to_json()?)?;
                 boundary("replay.after-commit");

@@ -3,5 +3,5 @@
 mod effective;
 mod raw;
 
-pub use effective::{Config, Lookup, Effective, Home, KafkaHome, Origin, ReplayLimits, Security, Store};
+pub use effective::{Config, Effective, Home, KafkaHome, Lookup, Origin, ReplayLimits, Security, Store};
 pub use raw::RawConfig;

@@ -186,7 +186,11 @@ pub fn verdict(tables: &[TableCoverage], findings: &[Finding]) -> (Verdict, Stri
         return (Verdict::Inconclusive, "nothing was compared: both sides are empty".to_owned());
     }
     let explained: u64 = tables.iter().map(|table| table.explained).sum();
-    let rest = if explained > 0 { format!(", {} explained by rules", counted(explained, "difference")) } else { String::new() };
+    let rest = if explained > 0 {
+        format!(", {} explained by rules", counted(explained, "difference"))
+    } else {
+        String::new()
+    };
     (Verdict::Pass, format!("{} compared, all equal{rest}", counted(compared, "row")))
 }
 

@@ -2,5 +2,5 @@
 
 pub mod acc;
 pub mod cli;
-pub mod store;
 pub mod schemas;
+pub mod store;

@@ -84,7 +84,8 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let color = !cli.no_color && context::env("NO_COLOR").is_none() && context::env("TERM").as_deref() != Some("dumb");
-    let ui = Ui { output: cli.output, quiet: cli.quiet, color: color && std::io::stdout().is_terminal() };
+    let columns = context::env("COLUMNS").and_then(|columns| columns.parse().ok());
+    let ui = Ui { output: cli.output, quiet: cli.quiet, color: color && std::io::stdout().is_terminal(), columns };
     let stop = match context::catch_signals() {
         Ok(stop) => stop,
         Err(error) => {

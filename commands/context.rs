@@ -8,20 +8,21 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crossfade::acc;
 use crossfade::base::{Error, Kind, Millis, Result};
 use crossfade::config::{Config, Home, Store};
-use crossfade::control::{Lock, Process, missing_topics};
+use crossfade::control::{Holder, Lock, Process, missing_topics};
 use crossfade::demo::{self, Sizes};
 use crossfade::embedded::EmbeddedLog;
-use crossfade::journal::SqliteJournal;
+use crossfade::journal::{SqliteJournal, contains};
 use crossfade::kafka::{KafkaLog, KafkaSettings, Secret, Security};
 use crossfade::mapping::Mapping;
 use crossfade::mapping::init::Schema;
 use crossfade::port::boundary::boundary;
 use crossfade::port::event_log::EventLog;
-use crossfade::port::journal::{Journal, Stage};
+use crossfade::port::journal::{Entry, Journal, Stage};
 use crossfade::port::memory_log::MemoryLog;
 use crossfade::port::row_store::RowStore;
 use crossfade::sqlite::scratch;
-use crossfade::sqlite::source::{SqliteSource, Unmapped};
+use crossfade::sqlite::source::SqliteSource;
+pub(crate) use crossfade::sqlite::source::Unmapped;
 use crossfade::sqlite::store::SqliteStore;
 
 use crate::ui::{Reporter, Stop, Ui};
@@ -62,12 +63,6 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
         .map_err(|error| Error::config(format!("{} cannot be read", path.display())).because(error))
 }
 
-/// Opens a file for a result, before the work begins, so that a bad path fails in the first second.
-pub(crate) fn create_output(path: &Path) -> Result<std::fs::File> {
-    std::fs::File::create(path)
-        .map_err(|error| Error::config(format!("{} cannot be written", path.display())).because(error))
-}
-
 /// One migration, wired.
 pub(crate) struct Context {
     pub(crate) config: Config,
@@ -84,6 +79,7 @@ impl Context {
             Some(path) => Mapping::parse(&path.display().to_string(), &read_text(path)?)?,
             None => acc::mapping()?,
         };
+        config.check(&mapping)?;
         Ok(Self { config, mapping: Arc::new(mapping), ui, stop, process: process() })
     }
 
@@ -138,14 +134,67 @@ impl Context {
         Ok(log)
     }
 
+    /// Opens a file for a result, before the work begins, so that a bad path fails in the first second.
+    pub(crate) fn create_output(&self, path: &Path) -> Result<std::fs::File> {
+        let Store::Sqlite(legacy) = &self.config.legacy;
+        let Store::Sqlite(projection) = &self.config.projection;
+        let mut taken = vec![legacy.clone(), projection.clone(), self.journal_path(), self.config.file.clone()];
+        taken.extend(self.config.mapping.clone());
+        if let Home::Embedded(log) = &self.config.log {
+            taken.push(log.clone());
+        }
+        let real = |path: &Path| std::fs::canonicalize(path).ok();
+        if real(path).is_some_and(|path| taken.iter().any(|taken| real(taken).as_ref() == Some(&path))) {
+            let message = format!("{} belongs to the migration and is not overwritten", path.display());
+            return Err(Error::refused(message).hint("name another file"));
+        }
+        std::fs::File::create(path).map_err(|error| {
+            Error::config(format!("{} cannot be written", path.display()))
+                .hint("nothing was done; name a file in a folder that exists and may be written")
+                .because(error)
+        })
+    }
+
+    /// A command line of this migration, for the operator to copy.
+    pub(crate) fn command(&self, command: &str) -> String {
+        command_of(&self.config.file, command)
+    }
+
+    /// Whether the holder of the lock may still run.
+    pub(crate) fn may_run(&self, holder: &Holder) -> bool {
+        holder.process.host != self.process.host || process_alive(holder.process.pid)
+    }
+
     pub(crate) fn journal_path(&self) -> PathBuf {
         self.config.state_folder().join("journal.db")
+    }
+
+    /// What the journal of this machine holds; makes nothing.
+    pub(crate) fn journal_entries(&self) -> Result<Vec<Entry>> {
+        SqliteJournal::open_read_only(self.journal_path())?.entries()
     }
 
     pub(crate) fn journal(&self) -> Result<SqliteJournal> {
         let path = self.journal_path();
         make_folder_of(&path)?;
         SqliteJournal::open(&path)
+    }
+
+    /// Runs one act that needs no run lock, announced and told in this machine's journal only.
+    pub(crate) fn act_here<T>(
+        &self,
+        act: &str,
+        detail: &serde_json::Value,
+        work: impl FnOnce() -> Result<(T, serde_json::Value)>,
+    ) -> Result<T> {
+        let journal = self.journal()?;
+        let announced = journal.append(now(), Stage::Announced, 0, act, detail)?;
+        let result = work();
+        let (stage, told) = ending(&result);
+        let journalled = journal.append(now(), stage, announced.seq, act, &told);
+        let (value, _) = result?;
+        journalled?;
+        Ok(value)
     }
 
     /// Runs one mutating act under the run lock, announced in the journal before and told after; the journal's head
@@ -170,16 +219,18 @@ impl Context {
         if let Ok(mut lost) = self.stop.lost.lock() {
             *lost = Some(lock.lost());
         }
+        if let Some(head) = lock.journal_in_log.as_ref().filter(|head| head.seq > 0)
+            && !contains(&journal.entries()?, head)
+        {
+            let text = format!("the log knows entry {} of a journal, which this one lacks", head.seq);
+            self.ui.note(format!("{text}: it was cut or removed, or another machine keeps it"));
+            let detail = serde_json::json!({ "lacks": head.seq, "hash": head.hash });
+            journal.append(now(), Stage::Noted, 0, LACKS, &detail)?;
+        }
         let announced = journal.append(now(), Stage::Announced, 0, act, detail)?;
         boundary("journal.announced");
         let result = work();
-        let (stage, told) = match &result {
-            Ok((_, told)) => (Stage::Done, told.clone()),
-            Err(error) if error.kind() == Kind::Unknown => {
-                (Stage::Unknown, serde_json::json!({ "error": error.to_string() }))
-            }
-            Err(error) => (Stage::Failed, serde_json::json!({ "error": error.to_string() })),
-        };
+        let (stage, told) = ending(&result);
         let journalled = journal.append(now(), stage, announced.seq, act, &told).and_then(|_| {
             boundary("journal.done");
             lock.release(journal.head()?)?;
@@ -191,6 +242,31 @@ impl Context {
         journalled?;
         Ok(value)
     }
+}
+
+/// Notes in a journal that the log knew an entry it does not have.
+pub(crate) const LACKS: &str = "journal lacks";
+
+/// How an act ended, for the journal.
+fn ending<T>(result: &Result<(T, serde_json::Value)>) -> (Stage, serde_json::Value) {
+    let (stage, error) = match result {
+        Ok((_, told)) => return (Stage::Done, told.clone()),
+        Err(error) if error.kind() == Kind::Unknown => (Stage::Unknown, error),
+        Err(error) => (Stage::Failed, error),
+    };
+    let interrupted = error.kind() == Kind::Interrupted;
+    (stage, serde_json::json!({ "error": error.to_string(), "interrupted": interrupted }))
+}
+
+/// `crossfade COMMAND`, with the config file where it is not the one found by itself.
+pub(crate) fn command_of(config: &Path, command: &str) -> String {
+    if config == Path::new(crate::DEFAULT_CONFIG) {
+        return format!("crossfade {command}");
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+    let file = config.display().to_string();
+    let file = if file.bytes().all(plain) { file } else { format!("'{}'", file.replace('\'', "'\\''")) };
+    format!("crossfade --config {file} {command}")
 }
 
 pub(crate) fn load_config(file: &Path) -> Result<Config> {
@@ -251,14 +327,11 @@ pub(crate) fn describe_store(path: &Path) -> Result<Schema> {
     crossfade::sqlite::introspect::describe(path)
 }
 
-/// Unmapped tables of the legacy store, with the reason where they cannot be mapped; refuses when store and mapping do
-/// not fit.
-pub(crate) fn check_source(source: &SqliteSource) -> Result<Vec<String>> {
-    let name = |unmapped: Unmapped| match unmapped.why {
-        Some(why) => format!("{} ({why})", unmapped.table),
-        None => unmapped.table,
-    };
-    Ok(source.check()?.into_iter().map(name).collect())
+/// Why `replay` would not read the store while its writers run, if so.
+pub(crate) fn unsafe_live(path: &Path) -> Option<String> {
+    let nothing = Mapping { topics: Vec::new(), tables: Vec::new(), never: Vec::new(), hash: String::new() };
+    let error = SqliteSource::open(path, Arc::new(nothing), false).err()?;
+    Some(error.help().map_or(error.to_string(), |help| format!("{error}: {help}")))
 }
 
 /// Makes a generated legacy store.

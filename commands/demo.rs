@@ -14,8 +14,13 @@ use crate::context::{env, execute, make_demo_store, open_embedded, write_text};
 use crate::error::Exit;
 use crate::ui::{Stop, Ui};
 
+const EXAMPLES: &str = "\
+Example:
+  crossfade demo --dir /tmp/demo --sessions 500 --messages 50000";
+
 /// Run the main job once on generated legacy data in a scratch folder, with a kill and planted faults
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct DemoArgs {
     /// Where to make the folder; it must not exist yet
     #[arg(long, value_name = "FOLDER")]

@@ -4,11 +4,12 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use clap::Args;
+use crossfade::base::words::counted;
 use crossfade::base::{Error, Result, rfc3339};
 use crossfade::capture::{DryRunLog, Phase, Rejected, Replay, ReplayState, Settings};
 use crossfade::compare::{Evidence, Job, compare};
 use crossfade::control::missing_topics;
-use crossfade::diff::{Finding, Outcome, Sample, Severity, TableCoverage, verdict};
+use crossfade::diff::{Finding, Kind as Difference, Outcome, Sample, Severity, TableCoverage, verdict};
 use crossfade::event::codec::Exact;
 use crossfade::port::event_log::EventLog;
 use crossfade::port::journal::{Journal, Stage};
@@ -18,12 +19,20 @@ use crossfade::port::row_store::{RowStore, RowView};
 use crossfade::project::{Projector, behind};
 use serde_json::json;
 
-use crate::context::{Context, check_source, create_output, now, today};
+use crate::context::{Context, Unmapped, now, today};
 use crate::error::Exit;
 use crate::report::{ReportArgs, Reports};
 
+const EXAMPLES: &str = "\
+Examples:
+  crossfade diff --report html=diff.html --report junit=diff.xml
+  crossfade diff --from-log --keys differing.ndjson
+
+Exits with 0 for PASS, 1 for FAIL, 5 for INCONCLUSIVE.";
+
 /// Compare legacy rows with the fold of their events
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct DiffArgs {
     /// Fold the whole log anew in a scratch store and compare with that, not with the projection
     #[arg(long)]
@@ -42,10 +51,10 @@ pub(crate) struct DiffArgs {
 }
 
 pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
-    let reports = args.reports.open()?;
-    let keys_file = args.keys.as_ref().map(|path| create_output(path)).transpose()?;
+    let reports = args.reports.open(context)?;
+    let keys_file = args.keys.as_ref().map(|path| context.create_output(path)).transpose()?;
     let source = context.source(args.legacy_stopped)?;
-    let unmapped = check_source(&source)?;
+    let unmapped = source.check()?;
     let log = context.log(false)?;
     let mut findings = coverage_findings(context, &unmapped);
     let mut facts = vec![("legacy".to_owned(), source.describe()), ("log".to_owned(), log.describe())];
@@ -103,7 +112,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
     }
     let mut outcome = outcome(context, "diff", evidence, findings, facts, unmapped);
     outcome.keys_file = args.keys.as_ref().map(|path| path.display().to_string());
-    outcome.next = Some(next(&outcome, state.as_ref()));
+    outcome.next = Some(next(context, &outcome, state.as_ref()));
     journal_verdict(context, &outcome)?;
     reports.write(&outcome, &context.ui)?;
     Ok(Exit::of_verdict(outcome.verdict))
@@ -114,13 +123,13 @@ fn finding(code: &'static str, severity: Severity, text: impl Into<String>) -> F
 }
 
 /// What the mapping leaves out, and the ignore rules in force.
-fn coverage_findings(context: &Context, unmapped: &[String]) -> Vec<Finding> {
+fn coverage_findings(context: &Context, unmapped: &[Unmapped]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for table in unmapped {
         findings.push(finding(
             "unmapped-table",
             Severity::Warning,
-            format!("table '{table}' is not mapped: nothing of it was compared"),
+            format!("table {} is not mapped: nothing of it was compared", name_of(table)),
         ));
     }
     let today = today();
@@ -141,6 +150,12 @@ fn coverage_findings(context: &Context, unmapped: &[String]) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// An unmapped table, with the reason where it cannot be mapped.
+pub(crate) fn name_of(unmapped: &Unmapped) -> String {
+    let why = unmapped.why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+    format!("'{}'{why}", unmapped.table)
 }
 
 fn replay_findings(
@@ -236,16 +251,17 @@ fn outcome(
     evidence: Evidence,
     findings: Vec<Finding>,
     facts: Vec<(String, String)>,
-    unmapped: Vec<String>,
+    unmapped: Vec<Unmapped>,
 ) -> Outcome {
     let Evidence { mut tables, samples } = evidence;
     let (verdict, reason) = verdict(&tables, &findings);
-    let left_out = |state: &str| {
-        let state = state.to_owned();
-        move |table: &String| TableCoverage { table: table.clone(), state: state.clone(), ..TableCoverage::default() }
+    let left_out = |table: &String, state: &str| TableCoverage {
+        table: table.clone(),
+        state: state.to_owned(),
+        ..TableCoverage::default()
     };
-    tables.extend(unmapped.iter().map(left_out("unmapped")));
-    tables.extend(context.mapping.never.iter().map(left_out("never read")));
+    tables.extend(unmapped.iter().map(|unmapped| left_out(&unmapped.table, "unmapped")));
+    tables.extend(context.mapping.never.iter().map(|table| left_out(table, "never read")));
     Outcome {
         title: title.to_owned(),
         migration: context.config.migration.clone(),
@@ -265,18 +281,24 @@ fn outcome(
     }
 }
 
-fn next(outcome: &Outcome, state: Option<&ReplayState>) -> String {
+fn next(context: &Context, outcome: &Outcome, state: Option<&ReplayState>) -> String {
     let has = |code: &str| outcome.findings.iter().any(|finding| finding.code == code);
-    let projection = outcome.samples.iter().any(|sample| sample.kind == crossfade::diff::Kind::ProjectionFold);
-    let next = match state {
-        None => "crossfade replay",
-        Some(state) if state.phase != Phase::Done => "crossfade replay",
-        _ if has("no-projection") || has("projection-behind") => "crossfade project",
-        _ if outcome.verdict == crossfade::base::Verdict::Pass => "crossfade status",
-        _ if projection => "crossfade project --rebuild",
-        _ => "crossfade replay   (brings the legacy's changes over), then crossfade project",
-    };
-    next.to_owned()
+    let projection = outcome.samples.iter().any(|sample| sample.kind != Difference::RowFold);
+    let legacy = outcome.samples.iter().any(|sample| sample.kind != Difference::ProjectionFold);
+    let compared = outcome.tables.iter().any(|table| table.compared + table.skipped > 0);
+    let command = |command: &str| context.command(command);
+    match state.map(|state| state.phase) {
+        None | Some(Phase::Base | Phase::Reconcile) => command("replay"),
+        _ if has("no-projection") || has("projection-behind") => command("project"),
+        _ if outcome.verdict == crossfade::base::Verdict::Pass => command("status"),
+        _ if projection && legacy => format!("{}, then {}", command("replay"), command("project --rebuild")),
+        _ if projection => command("project --rebuild"),
+        _ if has("quarantined") => {
+            format!("mend the rows in quarantine, or their rules, then {}", command("replay --recopy"))
+        }
+        _ if !compared => format!("{} once the legacy has rows", command("replay")),
+        _ => format!("{} (brings the legacy's changes over), then {}", command("replay"), command("project")),
+    }
 }
 
 fn journal_verdict(context: &Context, outcome: &Outcome) -> Result<()> {
@@ -289,22 +311,31 @@ fn journal_verdict(context: &Context, outcome: &Outcome) -> Result<()> {
 pub(crate) fn dry_run(
     context: &Context,
     source: &dyn LegacySource,
-    unmapped: Vec<String>,
+    unmapped: Vec<Unmapped>,
     reports: Reports,
     recopy: bool,
 ) -> Result<Exit> {
-    let log = match context.log(false) {
-        Ok(log) => log,
+    // Without a log all its topics are missing.
+    let (log, place): (Box<dyn EventLog>, String) = match context.log(false) {
+        Ok(log) => {
+            let place = log.describe();
+            (log, place)
+        }
         Err(error) if error.kind() == crossfade::base::Kind::Refused => {
-            context.ui.note(format!("{error}: compared with an empty log"));
-            Box::new(MemoryLog::default())
+            (Box::new(MemoryLog::default()), error.to_string())
         }
         Err(error) => return Err(error),
     };
     let missing = missing_topics(log.as_ref(), &context.mapping, &context.config.migration)?;
     let mut steps: Vec<String> = missing
         .iter()
-        .map(|topic| format!("create topic {} with {} partitions", topic.name, topic.partitions))
+        .map(|topic| {
+            format!(
+                "create topic {} ({})",
+                topic.name,
+                counted(u64::from(topic.partitions.unsigned_abs()), "partition")
+            )
+        })
         .collect();
     let stand_in = context.empty_log()?;
     let log: &dyn EventLog = if missing.is_empty() { log.as_ref() } else { &stand_in };
@@ -329,12 +360,12 @@ pub(crate) fn dry_run(
         }))?;
         for table in &context.mapping.tables {
             let rows = copied.state.copied.get(&table.name).copied().unwrap_or(0);
-            steps.push(format!("copy table {} to {} ({rows} rows)", table.name, table.topic));
+            steps.push(format!("copy table {} to {} ({})", table.name, table.topic, counted(rows, "row")));
         }
         steps.push(format!(
-            "commit {} events in transactions of {} rows",
-            dry.records(),
-            context.config.replay.transaction_rows
+            "commit {} in transactions of {}",
+            counted(dry.records() as u64, "event"),
+            counted(context.config.replay.transaction_rows, "row")
         ));
     }
     if recopy || state.is_some() {
@@ -360,16 +391,15 @@ pub(crate) fn dry_run(
     )?;
     let mut findings = coverage_findings(context, &unmapped);
     findings.extend(rejected_rows.iter().take(20).map(|text| finding("row-rejected", Severity::Failure, text.clone())));
-    let facts = vec![("legacy".to_owned(), source.describe()), ("log".to_owned(), log.describe())];
+    let facts = vec![("legacy".to_owned(), source.describe()), ("log".to_owned(), place)];
     let mut outcome = outcome(context, "replay --dry-run", evidence, findings, facts, unmapped);
     let differing: u64 = outcome.tables.iter().map(TableCoverage::differing).sum();
     if rejected_rows.is_empty() {
         // A dry run judges nothing: rows to be written are what it was asked for.
-        outcome.reason = format!("{differing} rows would be written as events; nothing was changed");
+        outcome.reason = format!("{} would be written as events; nothing was changed", counted(differing, "row"));
     }
     outcome.steps = steps;
-    outcome.next =
-        Some(if missing.is_empty() { "crossfade replay".into() } else { "crossfade provision apply".into() });
+    outcome.next = Some(context.command(if missing.is_empty() { "replay" } else { "provision apply" }));
     reports.write(&outcome, &context.ui)?;
     Ok(if rejected_rows.is_empty() { Exit::Good } else { Exit::Negative })
 }

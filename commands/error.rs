@@ -46,12 +46,14 @@ impl Exit {
 
 /// The text of an error: message, causes, and after a blank line what would help.
 pub(crate) fn words(error: &Error) -> String {
-    let mut text = format!("error: {error}");
+    let mut text = if error.kind() == Kind::Interrupted { format!("{error}") } else { format!("error: {error}") };
     let mut source = std::error::Error::source(error);
     let mut depth = 0;
     while let Some(cause) = source.filter(|_| depth < 8) {
         let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
+        // SQLite's causes say the same twice, the second time behind a number.
+        let told = cause_text.rsplit_once(": ").map_or(cause_text.as_str(), |(_, told)| told);
+        if !text.contains(told) {
             text.push_str(&format!("\n  because: {cause_text}"));
         }
         source = cause.source();
@@ -66,6 +68,14 @@ pub(crate) fn words(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let inner = Error::failed("Error code 26: file is not a database");
+        let error =
+            Error::connect("'x.db' is no store").because(Error::failed("file is not a database").because(inner));
+        assert_eq!(words(&error), "error: 'x.db' is no store\n  because: file is not a database");
+    }
 
     #[test]
     fn the_exit_table() {

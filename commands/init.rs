@@ -5,16 +5,23 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use crossfade::acc;
+use crossfade::base::words::counted;
 use crossfade::base::{Error, Result};
 use crossfade::mapping::init::{Schema, init};
 use serde_json::json;
 
-use crate::context::{describe_store, write_text};
+use crate::context::{command_of, describe_store, unsafe_live, write_text};
 use crate::error::Exit;
 use crate::ui::{Output, Ui};
 
+const EXAMPLES: &str = "\
+Examples:
+  crossfade init --from sqlite:data/app.db
+  crossfade --config shop/crossfade.yaml init --from sqlite:/var/lib/shop/shop.db --migration shop";
+
 /// Look at a legacy store and write crossfade.yaml, and a mapping where no preset fits
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct InitArgs {
     /// The legacy store: sqlite:FILE
     #[arg(long, value_name = "STORE")]
@@ -29,9 +36,17 @@ pub(crate) fn run(args: &InitArgs, file: &Path, ui: &Ui) -> Result<Exit> {
         Some(("sqlite", path)) if !path.is_empty() => PathBuf::from(path),
         _ => {
             let message = format!("'--from' is sqlite:FILE, found '{}'", args.from);
-            return Err(Error::config(message).hint("other kinds of stores come later"));
+            let hint = match args.from.split_once(':') {
+                None if !args.from.is_empty() => format!("write --from sqlite:{}", args.from),
+                _ => "this version reads SQLite files; other kinds of stores come later".to_owned(),
+            };
+            return Err(Error::config(message).hint(hint));
         }
     };
+    if !store.exists() {
+        let message = format!("there is no file '{}'", store.display());
+        return Err(Error::connect(message).hint("check the path; a relative one starts at the current folder"));
+    }
     let schema = describe_store(&store)?;
     let preset = acc::recognises(&columns(&schema));
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -40,18 +55,23 @@ pub(crate) fn run(args: &InitArgs, file: &Path, ui: &Ui) -> Result<Exit> {
         None if preset => "acc".to_owned(),
         None => name_of(&store),
     };
-    let mapping_file = folder.join("mapping.yaml");
+    let mapping_file = file.with_file_name("mapping.yaml");
     for path in [file, mapping_file.as_path()].into_iter().take(if preset { 1 } else { 2 }) {
         if path.exists() {
             return Err(Error::refused(format!("{} exists already", path.display()))
                 .hint("move it away, or name another with --config"));
         }
     }
-    let (mapping, warnings) = if preset {
+    if !preset && schema.tables.is_empty() {
+        return Err(Error::refused(format!("'{}' has no table that can be mapped", store.display()))
+            .hint("name the file the legacy system opens, or run this again once its tables are there"));
+    }
+    let (mapping, mut warnings) = if preset {
         (None, Vec::new())
     } else {
         Some(init(&schema, &migration)).map_or((None, Vec::new()), |(text, warnings)| (Some(text), warnings))
     };
+    warnings.extend(unsafe_live(&store));
     let legacy = if preset { "preset: acc" } else { "mapping: mapping.yaml" };
     let place = serde_json::to_string(&format!("sqlite:{}", relative(&store, folder).display()))
         .map_err(|error| Error::failed("the store's path has no text form").because(error))?;
@@ -67,16 +87,16 @@ pub(crate) fn run(args: &InitArgs, file: &Path, ui: &Ui) -> Result<Exit> {
     write_text(file, &text)?;
     if ui.output == Output::Table {
         let what = if preset {
-            "an ACC store: its preset is used".to_owned()
+            "an ACC store, for which there is a preset".to_owned()
         } else {
-            format!("{} tables, mapped in {}", schema.tables.len(), mapping_file.display())
+            format!("{}, mapped in {}", counted(schema.tables.len() as u64, "table"), mapping_file.display())
         };
-        ui.line(format!("{} is {what}", store.display()))?;
+        ui.line(format!("{}: {what}", store.display()))?;
         for warning in &warnings {
             ui.line(format!("warning: {warning}"))?;
         }
         ui.line(format!("written: {}", file.display()))?;
-        ui.note("next: crossfade provision apply");
+        ui.note(format!("next: {}", command_of(file, "provision apply")));
     } else {
         let files: Vec<&Path> =
             [Some(file), mapping.is_some().then_some(mapping_file.as_path())].into_iter().flatten().collect();

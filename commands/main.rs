@@ -25,7 +25,12 @@ use crate::context::Context;
 use crate::error::{Exit, words};
 use crate::ui::{Output, Ui};
 
-const EXITS: &str = "\
+const HELP: &str = "\
+First steps:
+  crossfade demo                      the whole job on generated data, in a folder of its own
+  crossfade init --from sqlite:FILE   look at your store, write crossfade.yaml
+  crossfade status                    where it stands, and the next command
+
 Exit codes:
   0  good, or nothing to do
   1  the honest negative: differs, or a check failed
@@ -35,21 +40,25 @@ Exit codes:
   5  INCONCLUSIVE: nothing, too little or stale compared
   130, 143  interrupted, terminated; state saved";
 
+const COMMON: &str = "Common options";
+const DEFAULT_CONFIG: &str = "crossfade.yaml";
+
 /// Moves a running system from tables and direct calls to Kafka events, side by side, with a way back at every step
 #[derive(Debug, Parser)]
-#[command(name = "crossfade", version, after_help = EXITS, propagate_version = false, arg_required_else_help = true)]
+#[command(name = "crossfade", version, after_help = HELP, propagate_version = false, arg_required_else_help = true)]
 struct Cli {
     /// The migration's settings
-    #[arg(long, short, global = true, value_name = "FILE", env = "CROSSFADE_CONFIG", default_value = "crossfade.yaml")]
+    #[arg(long, short, global = true, value_name = "FILE", env = "CROSSFADE_CONFIG", hide_env_values = true,
+        default_value = DEFAULT_CONFIG, help_heading = COMMON)]
     config: PathBuf,
-    /// How the result is written to stdout
-    #[arg(long, short, global = true, value_enum, default_value_t)]
+    /// How the result is written to stdout: table, json or ndjson
+    #[arg(long, short, global = true, value_enum, default_value_t, hide_possible_values = true, help_heading = COMMON)]
     output: Output,
     /// Only the result and errors
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = COMMON)]
     quiet: bool,
-    /// No colour
-    #[arg(long, global = true)]
+    /// No colour; so does the environment's NO_COLOR
+    #[arg(long, global = true, help_heading = COMMON)]
     no_color: bool,
     #[command(subcommand)]
     command: Command,
@@ -75,7 +84,8 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let color = !cli.no_color && context::env("NO_COLOR").is_none() && context::env("TERM").as_deref() != Some("dumb");
-    let ui = Ui { output: cli.output, quiet: cli.quiet, color: color && std::io::stdout().is_terminal() };
+    let columns = context::env("COLUMNS").and_then(|columns| columns.parse().ok());
+    let ui = Ui { output: cli.output, quiet: cli.quiet, color: color && std::io::stdout().is_terminal(), columns };
     let stop = match context::catch_signals() {
         Ok(stop) => stop,
         Err(error) => {

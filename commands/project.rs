@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
+use crossfade::base::words::{counted, number};
 use crossfade::base::{Error, Result, rfc3339};
 use crossfade::control::require_topics;
 use crossfade::port::boundary::boundary;
@@ -16,8 +17,15 @@ use crate::context::{Context, make_folder_of, now};
 use crate::error::Exit;
 use crate::ui::Output;
 
+const EXAMPLES: &str = "\
+Examples:
+  crossfade project                        up to the log's end
+  crossfade project --live                 and go on as events come, until Ctrl-C
+  crossfade project --snapshot fold.snap   and keep what the projection holds as a file";
+
 /// Fold events into tables, up to the log's end
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct ProjectArgs {
     /// Drop what the projection holds and fold the whole log anew
     #[arg(long, conflicts_with_all = ["restore", "live"])]
@@ -40,26 +48,57 @@ pub(crate) fn run(args: &ProjectArgs, context: &Context) -> Result<Exit> {
     let progress = context.progress();
     let crossfade::config::Store::Sqlite(path) = &context.config.projection;
     make_folder_of(path)?;
+    if args.live && context.ui.output == Output::Table {
+        context.ui.note("folding events as they come; Ctrl-C ends it");
+    }
     let projector =
         Projector { log: log.as_ref(), store: store.as_ref(), mapping: &context.mapping, progress: &progress };
-    if let Some(file) = &args.restore {
-        let name = file.display().to_string();
-        let open = || File::open(file).map_err(|error| Error::config(format!("{name} cannot be read")).because(error));
-        let (header, _) = snapshot::check(&name, &mut BufReader::new(open()?))?;
-        snapshot::restore(&name, &mut BufReader::new(open()?), store.as_ref(), &context.mapping, &log.cluster_id()?)?;
-        context.ui.note(format!("restored the snapshot of {}", header.taken_at));
+    let restored = args.restore.as_deref().map(|file| Ok((file, check_snapshot(file)?))).transpose()?;
+    if let Some(file) = &args.snapshot {
+        // Taken and given back at once: a path that cannot be written fails before the work.
+        drop(context.create_output(&part_of(file))?);
     }
     let began = Instant::now();
-    let projected = match (args.rebuild, args.live) {
-        (true, _) => projector.rebuild()?,
-        (_, true) => projector.live()?,
-        _ => projector.catch_up()?,
-    };
-    let trailer = match &args.snapshot {
-        Some(file) => Some(write_snapshot(context, store.as_ref(), file, &log.cluster_id()?)?),
-        None => None,
-    };
+    let detail = json!({"log": log.describe(), "store": store.describe(), "rebuild": args.rebuild, "live": args.live,
+        "restore": args.restore, "mapping": context.mapping.hash});
+    let (projected, trailer) = context.act_here("project", &detail, || {
+        if let Some((file, taken_at)) = restored {
+            let name = file.display().to_string();
+            let mut input = BufReader::new(open_snapshot(file)?);
+            snapshot::restore(&name, &mut input, store.as_ref(), &context.mapping, &log.cluster_id()?)?;
+            context.ui.note(format!("restored the snapshot of {taken_at}"));
+        }
+        let projected = match (args.rebuild, args.live) {
+            (true, _) => projector.rebuild()?,
+            (_, true) => projector.live()?,
+            _ => projector.catch_up()?,
+        };
+        let trailer = match &args.snapshot {
+            Some(file) => Some(write_snapshot(context, store.as_ref(), file, &log.cluster_id()?)?),
+            None => None,
+        };
+        let told = json!({"applied": projected.applied, "passed_over": projected.passed_over});
+        Ok(((projected, trailer), told))
+    })?;
     tell(context, &projected, began.elapsed().as_secs_f64(), &store.describe(), args.snapshot.as_deref().zip(trailer))
+}
+
+fn open_snapshot(file: &Path) -> Result<File> {
+    File::open(file).map_err(|error| {
+        Error::config(format!("{} cannot be read", file.display()))
+            .hint("name a file that 'crossfade project --snapshot' wrote")
+            .because(error)
+    })
+}
+
+/// Reads a snapshot through before anything is replaced by it; gives when it was taken.
+fn check_snapshot(file: &Path) -> Result<String> {
+    let (header, _) = snapshot::check(&file.display().to_string(), &mut BufReader::new(open_snapshot(file)?))?;
+    Ok(header.taken_at)
+}
+
+fn part_of(file: &Path) -> PathBuf {
+    file.with_added_extension("part")
 }
 
 /// Writes beside the target and renames, so that a snapshot is whole or not there.
@@ -69,7 +108,7 @@ fn write_snapshot(
     file: &Path,
     cluster: &str,
 ) -> Result<crossfade::fold::snapshot::Trailer> {
-    let temporary = file.with_added_extension("part");
+    let temporary = part_of(file);
     let write = || {
         let mut out = BufWriter::new(File::create(&temporary).map_err(snapshot::io)?);
         let place = (context.config.migration.as_str(), cluster);
@@ -104,16 +143,21 @@ fn tell(
     let ui = &context.ui;
     let rate = projected.applied as f64 / seconds.max(0.001);
     if ui.output == Output::Table {
-        ui.line(format!("{} events folded into {store} in {seconds:.1} s ({rate:.0}/s)", projected.applied))?;
+        if projected.applied + projected.passed_over > 0 {
+            let applied = counted(projected.applied, "event");
+            ui.line(format!("{applied} folded into {store} in {seconds:.1} s ({}/s)", number(rate as u64)))?;
+        } else {
+            ui.line(format!("nothing to fold: {store} stands at the log's end"))?;
+        }
         if let Some((file, trailer)) = &snapshot {
             ui.line(format!(
-                "snapshot of {} rows written to {} (digest {})",
-                trailer.rows,
+                "snapshot of {} written to {} (digest {})",
+                counted(trailer.rows, "row"),
                 file.display(),
                 &trailer.digest[..16]
             ))?;
         }
-        ui.note("next: crossfade diff");
+        ui.note(format!("next: {}", context.command("diff")));
     } else {
         let snapshot =
             snapshot.map(|(file, trailer)| json!({"file": file, "rows": trailer.rows, "digest": trailer.digest}));

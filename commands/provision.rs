@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use crossfade::base::Result;
+use crossfade::base::words::counted;
 use crossfade::control::missing_topics;
 use crossfade::port::boundary::boundary;
 use crossfade::port::event_log::own_topics;
@@ -49,11 +50,15 @@ fn apply(context: &Context) -> Result<Exit> {
     let ui = &context.ui;
     if ui.output == Output::Table {
         for topic in &missing {
-            ui.line(format!("+ {} ({} partitions)", topic.name, topic.partitions))?;
+            ui.line(format!(
+                "+ {} ({})",
+                topic.name,
+                counted(u64::from(topic.partitions.unsigned_abs()), "partition")
+            ))?;
         }
         let rest = if missing.is_empty() { "nothing to do: every topic is there" } else { "topics created" };
         ui.line(format!("{rest} ({})", log.describe()))?;
-        ui.note("next: crossfade replay");
+        ui.note(format!("next: {}", context.command("replay")));
     } else {
         ui.json(&json!({"schema_version": 1, "log": log.describe(), "created": names}))?;
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use crossfade::base::words::{counted, number};
 use crossfade::base::{Error, Kind, Result};
 use crossfade::capture::{Phase, Quarantined, Reconcile, Reconciled, Rejected, Replay, ReplayState, Settings};
 use crossfade::control::require_topics;
@@ -14,13 +15,22 @@ use crossfade::port::legacy_source::LegacySource;
 use crossfade::project::Projector;
 use serde_json::json;
 
-use crate::context::{Context, check_source, create_output, make_folder_of, now};
+use crate::context::{Context, make_folder_of, now};
 use crate::error::Exit;
 use crate::report::ReportArgs;
-use crate::ui::{Output, Ui};
+use crate::ui::Output;
+
+const EXAMPLES: &str = "\
+Examples:
+  crossfade replay --dry-run                     what would be written, with samples
+  crossfade replay --throttle 2000               at most 2000 rows a second
+  crossfade replay --quarantine rejected.ndjson  go on without rows that break a rule
+
+Ctrl-C ends it after the current transaction; the same command goes on from there.";
 
 /// Copy legacy rows into events; run again to go on, or to bring later changes over
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct ReplayArgs {
     /// Copy everything anew under a raised generation
     #[arg(long)]
@@ -46,16 +56,16 @@ const PROBES: u32 = 3;
 
 pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<Exit> {
     let source = context.source(args.legacy_stopped)?;
-    let unmapped = check_source(&source)?;
+    let unmapped = source.check()?;
     if args.dry_run {
-        return crate::diff::dry_run(context, &source, unmapped, args.reports.open()?, args.recopy);
+        return crate::diff::dry_run(context, &source, unmapped, args.reports.open(context)?, args.recopy);
     }
     let log = context.log(false)?;
     require_topics(log.as_ref(), &context.mapping, &context.config.migration)?;
     for table in &unmapped {
-        context.ui.note(format!("table '{table}' is not mapped and is not copied"));
+        context.ui.note(format!("table {} is not mapped and is not copied", crate::diff::name_of(table)));
     }
-    let mut file = args.quarantine.as_ref().map(|path| create_output(path)).transpose()?;
+    let mut file = args.quarantine.as_ref().map(|path| context.create_output(path)).transpose()?;
     let mut write = file.as_mut().map(|file| move |rejected: &Rejected<'_>| quarantine(file, rejected));
     let quarantine = write.as_mut().map(|write| write as &mut Quarantined<'_>);
     let began = Instant::now();
@@ -66,7 +76,7 @@ pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<Exit> {
             "reconciled": done.reconciled.map(|reconciled| reconciled.events()), "quarantined": done.state.quarantined});
         Ok((done, told))
     })?;
-    tell(&context.ui, &done, began.elapsed().as_secs_f64())
+    tell(context, &done, began.elapsed().as_secs_f64())
 }
 
 struct Done {
@@ -152,7 +162,8 @@ fn quarantine(file: &mut std::fs::File, rejected: &Rejected<'_>) -> Result<()> {
     writeln!(file, "{line}").map_err(|error| Error::failed("the quarantine file could not be written").because(error))
 }
 
-fn tell(ui: &Ui, done: &Done, seconds: f64) -> Result<Exit> {
+fn tell(context: &Context, done: &Done, seconds: f64) -> Result<Exit> {
+    let ui = &context.ui;
     let state = &done.state;
     if ui.output != Output::Table {
         ui.json(&json!({
@@ -171,19 +182,27 @@ fn tell(ui: &Ui, done: &Done, seconds: f64) -> Result<Exit> {
         let rate = done.rows as f64 / seconds.max(0.001);
         let resumed = if done.resumed { ", going on from an earlier run" } else { "" };
         ui.line(format!(
-            "{} rows copied in {seconds:.1} s ({rate:.0} rows/s), generation {}{resumed}",
-            done.rows, state.generation
+            "{} copied in {seconds:.1} s ({} rows/s), generation {}{resumed}",
+            counted(done.rows, "row"),
+            number(rate as u64),
+            state.generation
         ))?;
     }
-    if let Some(reconciled) = done.reconciled {
+    if let Some(reconciled) = done.reconciled
+        && reconciled.events() == 0
+    {
+        ui.line("reconciled with the legacy: nothing had changed")?;
+    } else if let Some(reconciled) = done.reconciled {
         ui.line(format!(
             "reconciled with the legacy: {} inserted, {} updated, {} deleted",
-            reconciled.inserted, reconciled.updated, reconciled.deleted
+            number(reconciled.inserted),
+            number(reconciled.updated),
+            number(reconciled.deleted)
         ))?;
     }
     if state.quarantined > 0 {
-        ui.line(format!("{} rows are in quarantine: a diff will be INCONCLUSIVE", state.quarantined))?;
+        ui.line(format!("in quarantine: {}; a diff will be INCONCLUSIVE", counted(state.quarantined, "row")))?;
     }
-    ui.note("next: crossfade project");
+    ui.note(format!("next: {}", context.command("project")));
     Ok(Exit::Good)
 }

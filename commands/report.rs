@@ -8,7 +8,7 @@ use crossfade::base::{Error, Result};
 use crossfade::diff::Outcome;
 use crossfade::report::{Format, render, table};
 
-use crate::context::create_output;
+use crate::context::Context;
 use crate::ui::{Output, Ui};
 
 #[derive(Args, Clone, Debug, Default)]
@@ -27,25 +27,31 @@ fn parse(text: &str) -> std::result::Result<(Format, PathBuf), String> {
 pub(crate) struct Reports(Vec<(Format, PathBuf, std::fs::File)>);
 
 impl ReportArgs {
-    pub(crate) fn open(&self) -> Result<Reports> {
-        let open = |(format, path): &(Format, PathBuf)| Ok((*format, path.clone(), create_output(path)?));
+    pub(crate) fn open(&self, context: &Context) -> Result<Reports> {
+        let open = |(format, path): &(Format, PathBuf)| Ok((*format, path.clone(), context.create_output(path)?));
         Ok(Reports(self.report.iter().map(open).collect::<Result<_>>()?))
     }
 }
 
 impl Reports {
-    /// Writes every report file, and the outcome to stdout.
+    /// Writes the outcome to stdout, then every report file; one that cannot be written keeps no other from being.
     pub(crate) fn write(self, outcome: &Outcome, ui: &Ui) -> Result<()> {
-        for (format, path, mut file) in self.0 {
-            file.write_all(&render(outcome, format)).map_err(|error| {
-                Error::failed(format!("report {} could not be written", path.display())).because(error)
-            })?;
-            ui.note(format!("report written: {}", path.display()));
-        }
-        ui.result(&match ui.output {
+        let mut result = ui.result(&match ui.output {
             Output::Table => table::render(outcome, table::Style { color: ui.color, width: ui.width() }),
             Output::Json => render(outcome, Format::Json),
             Output::Ndjson => render(outcome, Format::Ndjson),
-        })
+        });
+        for (format, path, mut file) in self.0 {
+            match file.write_all(&render(outcome, format)) {
+                Ok(()) => ui.note(format!("report written: {}", path.display())),
+                Err(error) => {
+                    let message = format!("report {} could not be written", path.display());
+                    result = result.and(Err(Error::failed(message)
+                        .hint("the verdict above stands; run the same command again for the report")
+                        .because(error)));
+                }
+            }
+        }
+        result
     }
 }

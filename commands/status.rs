@@ -1,12 +1,12 @@
 //! `crossfade status`: what was done, how old the last verdict is, and the next command.
 
 use clap::Args;
+use crossfade::base::words::counted;
 use crossfade::base::{Kind, Result, Verdict, rfc3339};
 use crossfade::capture::{Phase, ReplayState};
 use crossfade::control::{Lock, missing_topics};
-use crossfade::journal::SqliteJournal;
 use crossfade::port::event_log::EventLog;
-use crossfade::port::journal::{Entry, Journal, Stage};
+use crossfade::port::journal::{Entry, Stage};
 use crossfade::project::behind;
 use crossfade::report::table::grid;
 use serde_json::json;
@@ -31,33 +31,38 @@ const FRESH_SECONDS: i64 = 24 * 3600;
 pub(crate) fn run(_args: &StatusArgs, context: &Context) -> Result<Exit> {
     let mut lines = Vec::new();
     let mut next = None;
+    let mut running = None;
     let log = match context.log(false) {
         Ok(log) => Some(log),
         Err(error) if error.kind() == Kind::Refused => {
             lines.push(Line { what: "log", state: error.to_string() });
-            next = Some("crossfade provision apply");
+            next = Some("provision apply");
             None
         }
         Err(error) => return Err(error),
     };
     if let Some(log) = &log {
-        next = log_lines(context, log.as_ref(), &mut lines)?;
+        (next, running) = log_lines(context, log.as_ref(), &mut lines)?;
     }
-    let entries = if context.journal_path().exists() {
-        SqliteJournal::open_read_only(&context.journal_path())?.entries()?
-    } else {
-        Vec::new()
-    };
+    let entries = if context.journal_path().exists() { context.journal_entries()? } else { Vec::new() };
     let verdict = verdict_line(&entries, &context.mapping.hash, &mut lines);
     if let Some(open) = unfinished(&entries) {
-        let state =
-            format!("'{}' announced {} was never ended: it was killed, or runs now", open.act, rfc3339(open.at));
+        let why = match &running {
+            Some(command) if *command == open.act => "it runs now",
+            _ if open.act == "project" => "it was killed, or runs now",
+            _ => "it was killed; run it again to go on",
+        };
+        let state = format!("'{}', announced {}, was not ended: {why}", open.act, rfc3339(open.at));
         lines.push(Line { what: "unfinished act", state });
     }
-    let next = next.unwrap_or(match verdict {
-        Some(Verdict::Pass) => "the fold equals the legacy; run 'crossfade replay' again after the legacy has changed",
-        _ => "crossfade diff",
-    });
+    let next = match (running, next, verdict) {
+        (Some(command), _, _) => format!("wait for '{command}' to end"),
+        (None, Some(next), _) => context.command(next),
+        (None, None, Some(Verdict::Pass)) => {
+            format!("nothing to do; {} once the legacy has changed", context.command("replay"))
+        }
+        (None, None, _) => context.command("diff"),
+    };
     let ui = &context.ui;
     if ui.output == Output::Table {
         let rows: Vec<Vec<String>> = lines.iter().map(|line| vec![line.what.to_owned(), line.state.clone()]).collect();
@@ -71,45 +76,70 @@ pub(crate) fn run(_args: &StatusArgs, context: &Context) -> Result<Exit> {
     Ok(Exit::Good)
 }
 
-/// What the log tells; the next command when something is missing.
-fn log_lines(context: &Context, log: &dyn EventLog, lines: &mut Vec<Line>) -> Result<Option<&'static str>> {
+/// What the log tells: the next command when something is missing, and the command that holds the lock.
+fn log_lines(
+    context: &Context,
+    log: &dyn EventLog,
+    lines: &mut Vec<Line>,
+) -> Result<(Option<&'static str>, Option<String>)> {
     let mut next = None;
+    let mut running = None;
     let migration = &context.config.migration;
     let missing = missing_topics(log, &context.mapping, migration)?;
     let topics = if missing.is_empty() {
         "all topics are there".to_owned()
     } else {
-        format!("{} topics are missing", missing.len())
+        format!("missing: {}", counted(missing.len() as u64, "topic"))
     };
     lines.push(Line { what: "log", state: format!("{}: {topics}", log.describe()) });
     if !missing.is_empty() {
-        return Ok(Some("crossfade provision apply"));
+        return Ok((Some("provision apply"), None));
     }
     if let Some(holder) = Lock::holder(log, migration, now())? {
-        let state = format!("held by '{}', process {} on {}", holder.command, holder.process.pid, holder.process.host);
+        let age = (now() - holder.renewed_at).max(0) / 1000;
+        let by = format!("'{}', process {} on {}", holder.command, holder.process.pid, holder.process.host);
+        let state = if context.may_run(&holder) {
+            running = Some(holder.command);
+            format!("held by {by}, renewed {age} s ago")
+        } else {
+            format!("left by {by}, which has ended: the next run takes it over")
+        };
         lines.push(Line { what: "run lock", state });
     }
     let replay = ReplayState::read(log, migration)?;
     let state = match &replay {
         None => "not begun".to_owned(),
-        Some((_, hash)) if *hash != context.mapping.hash => "made under another mapping".to_owned(),
+        Some((_, hash)) if *hash != context.mapping.hash => {
+            next = Some("replay --recopy");
+            "made under another mapping".to_owned()
+        }
         Some((state, _)) => {
             let rows: u64 = state.copied.values().sum();
             let phase = match state.phase {
                 Phase::Base => format!("under way, in table '{}'", state.table),
                 Phase::Reconcile => "copied, to be reconciled".to_owned(),
-                Phase::Done => format!("done, equal to the legacy of {}", rfc3339(state.snapshot_at)),
+                Phase::Done => {
+                    let age = (now() - state.snapshot_at).max(0) / 1000;
+                    format!("done, equal to the legacy of {} ago", duration(age))
+                }
             };
-            format!("generation {}: {rows} rows, {} events, {phase}", state.generation, state.count)
+            {
+                let (rows, events) = (counted(rows, "row"), counted(state.count, "event"));
+                format!("generation {}: {rows}, {events}, {phase}", state.generation)
+            }
         }
     };
     if replay.as_ref().is_none_or(|(state, _)| state.phase != Phase::Done) {
-        next = Some("crossfade replay");
+        next = next.or(Some("replay"));
     }
     lines.push(Line { what: "replay", state });
     let projection = context.store()?.state()?;
     let state = match projection {
         None => "not made".to_owned(),
+        Some(state) if state.mapping_hash != context.mapping.hash => {
+            next = next.or(Some("project --rebuild"));
+            "made under another mapping".to_owned()
+        }
         Some(state) if state.rebuilding => "a rebuild is unfinished".to_owned(),
         Some(state) => {
             let late = behind(log, &context.mapping, &state.positions)?;
@@ -117,15 +147,15 @@ fn log_lines(context: &Context, log: &dyn EventLog, lines: &mut Vec<Line>) -> Re
             if late.is_empty() {
                 "at the log's end".to_owned()
             } else {
-                format!("behind the log's end by up to {records} positions")
+                format!("behind the log's end by up to {}", counted(records.unsigned_abs(), "position"))
             }
         }
     };
     if state != "at the log's end" {
-        next = next.or(Some("crossfade project"));
+        next = next.or(Some("project"));
     }
     lines.push(Line { what: "projection", state });
-    Ok(next)
+    Ok((next, running))
 }
 
 fn verdict_line(entries: &[Entry], mapping_hash: &str, lines: &mut Vec<Line>) -> Option<Verdict> {
@@ -137,7 +167,7 @@ fn verdict_line(entries: &[Entry], mapping_hash: &str, lines: &mut Vec<Line>) ->
     let detail: serde_json::Value = serde_json::from_str(&entry.detail).unwrap_or_default();
     let word = detail["verdict"].as_str().unwrap_or("?").to_owned();
     let age = (now() - entry.at).max(0) / 1000;
-    let acted = entries.iter().any(|later| later.seq > entry.seq && later.stage == Stage::Done);
+    let acted = entries.iter().any(|later| later.seq > entry.seq && later.stage == Stage::Done && changed(later));
     let foreign = detail["mapping"].as_str() != Some(mapping_hash);
     let stale = match (foreign, acted, age > FRESH_SECONDS) {
         (true, _, _) => ", of another mapping",
@@ -149,6 +179,12 @@ fn verdict_line(entries: &[Entry], mapping_hash: &str, lines: &mut Vec<Line>) ->
     lines.push(Line { what: "verdict", state: format!("{word}, {} ago{stale}: {reason}", duration(age)) });
     let verdict = serde_json::from_value(detail["verdict"].clone()).ok();
     verdict.filter(|_| stale.is_empty())
+}
+
+/// Whether a finished act changed anything a verdict rests on.
+fn changed(entry: &Entry) -> bool {
+    let detail: serde_json::Value = serde_json::from_str(&entry.detail).unwrap_or_default();
+    entry.act != "project" || detail["applied"] != 0
 }
 
 fn duration(seconds: i64) -> String {

@@ -25,6 +25,8 @@ pub(crate) struct Ui {
     pub(crate) output: Output,
     pub(crate) quiet: bool,
     pub(crate) color: bool,
+    /// Columns to write for where stdout is no terminal.
+    pub(crate) columns: Option<u16>,
 }
 
 impl Ui {
@@ -39,9 +41,9 @@ impl Ui {
         }
     }
 
-    /// Columns of the terminal, where stdout is one.
+    /// Columns of the terminal, where stdout is one, else those of the environment.
     pub(crate) fn width(&self) -> Option<u16> {
-        console::Term::stdout().size_checked().map(|(_, columns)| columns)
+        console::Term::stdout().size_checked().map(|(_, columns)| columns).or(self.columns)
     }
 
     pub(crate) fn line(&self, text: impl AsRef<str>) -> Result<()> {

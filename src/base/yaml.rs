@@ -12,7 +12,7 @@ pub fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T> {
         let full = error.without_snippet().to_string();
         let message = full.split(" at line ").next().unwrap_or(&full);
         let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or(message);
-        let refusal = refuse(file, place, message);
+        let refusal = refuse(file, place, &in_words(message));
         match nearest_of_message(message) {
             Some(word) => refusal.hint(format!("did you mean '{word}'?")),
             None => refusal,
@@ -29,6 +29,20 @@ fn refuse(file: &str, place: Option<(u64, u64)>, message: &str) -> Error {
     match place {
         Some((line, column)) => Error::config(format!("{file}:{line}:{column}: {message}")),
         None => Error::config(format!("{file}: {message}")),
+    }
+}
+
+/// The parser's names of types, as the person who wrote the file would say them.
+fn in_words(message: &str) -> String {
+    match message {
+        "invalid u64" | "invalid u32" => "a whole number from 0 on is expected".to_owned(),
+        "invalid i64" | "invalid i32" => "a whole number is expected".to_owned(),
+        "invalid f64" => "a number is expected".to_owned(),
+        "invalid bool" => "true or false is expected".to_owned(),
+        _ => message
+            .replace("expected sequence start", "a list is expected")
+            .replace("expected mapping start", "keys with values are expected")
+            .replace("expected string scalar", "a text is expected"),
     }
 }
 
@@ -71,7 +85,8 @@ mod tests {
     fn refusals_name_line_column_and_nearest_word() {
         let cases = [
             ("version: 1\ntabels: {}\n", "f.yaml:2:1: unknown field `tabels`", Some("did you mean 'tables'?")),
-            ("version: x\n", "f.yaml:1:10: ", None),
+            ("version: x\n", "f.yaml:1:10: a whole number from 0 on is expected", None),
+            ("version: 1\ntables: []\n", "f.yaml:2:9: keys with values are expected", None),
             ("version: 1\ntables:\n  a: 1\n  a: 2\n", "f.yaml:4:3: duplicate mapping key: a", None),
             ("", "f.yaml:1:1: ", None),
         ];

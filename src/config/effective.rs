@@ -1,12 +1,13 @@
 //! The settings in force, and where each came from.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::raw::{RawConfig, RawKafka};
 use crate::base::yaml::{self, Spanned};
 use crate::base::{Error, Result};
 use crate::diff::Ignored;
+use crate::mapping::Mapping;
 
 /// Where a value comes from, by rising precedence (a command's own flag comes above all).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +77,8 @@ pub struct Config {
     pub projection: Store,
     pub replay: ReplayLimits,
     pub ignore: Vec<Ignored>,
+    /// Where the file names table and column of each ignore rule.
+    ignore_places: Vec<(Spanned<String>, Spanned<String>)>,
     pub effective: Vec<Effective>,
 }
 
@@ -88,14 +91,47 @@ impl Config {
     /// Reads the file's text and lays the environment over it.
     pub fn load(file: &Path, text: &str, env: Lookup<'_>) -> Result<Self> {
         let name = file.display().to_string();
-        let raw: RawConfig = yaml::parse(&name, text)?;
+        let raw: RawConfig = yaml::parse(&name, text).map_err(of_a_later_version)?;
         let folder = file.parent().unwrap_or(Path::new("")).to_owned();
         Loader { name, folder, env, effective: Vec::new() }.load(file, raw)
+    }
+
+    /// Refuses an ignore rule for what the mapping does not have: it would hide nothing, and a typo in it would stay.
+    pub fn check(&self, mapping: &Mapping) -> Result<()> {
+        let name = self.file.display().to_string();
+        let refuse = |at: &Spanned<String>, what: &str, valid: &mut dyn Iterator<Item = &str>| {
+            let error = yaml::refuse_at(&name, at, format!("the mapping has no {what} '{}'", at.value));
+            match yaml::nearest(&at.value, valid) {
+                Some(word) => error.hint(format!("did you mean '{word}'?")),
+                None => error,
+            }
+        };
+        for (table, column) in &self.ignore_places {
+            let Some(mapped) = mapping.table(&table.value) else {
+                return Err(refuse(table, "table", &mut mapping.tables.iter().map(|table| table.name.as_str())));
+            };
+            if !mapped.fields().any(|field| field == column.value) {
+                let what = format!("column of table '{}' named", table.value);
+                return Err(refuse(column, &what, &mut mapped.fields()));
+            }
+        }
+        Ok(())
     }
 
     /// The folder of the journal and of what else the tool keeps.
     pub fn state_folder(&self) -> PathBuf {
         self.file.parent().unwrap_or(Path::new("")).join(STATE)
+    }
+}
+
+/// Keys that the design has and this version does not read.
+const LATER: [&str; 5] = ["api", "dual", "registry", "rollout", "topics"];
+
+fn of_a_later_version(error: Error) -> Error {
+    let later = LATER.iter().find(|key| error.message().contains(&format!("unknown field `{key}`")));
+    match later {
+        Some(key) => error.hint(format!("'{key}' comes with a later version of crossfade: leave it out until then")),
+        None => error,
     }
 }
 
@@ -126,8 +162,16 @@ impl Loader<'_> {
         let default = format!("sqlite:{STATE}/projection.db");
         let (text, at) = self.setting("projection", "CROSSFADE_PROJECTION", raw.projection.as_ref(), &default);
         let projection = self.store("projection", &text, at)?;
-        if projection == legacy {
-            return Err(Error::config(format!("{}: 'projection' and 'legacy.store' are the same store", self.name)));
+        let (Store::Sqlite(kept), Store::Sqlite(read)) = (&projection, &legacy);
+        if plain(kept) == plain(read) {
+            let message = "'projection' and 'legacy.store' are the same store";
+            return Err(self.refuse(at, message).hint("give the projection a file of its own"));
+        }
+        if let Home::Embedded(log) = &log
+            && [kept, read].iter().any(|store| plain(store) == plain(log))
+        {
+            let message = "'log.embedded' is the file of another store";
+            return Err(self.refuse(raw.log.embedded.as_ref(), message).hint("give the log a file of its own"));
         }
         let replay = ReplayLimits {
             transaction_rows: self.number("replay.transaction_rows", raw.replay.transaction_rows.as_ref(), 50_000)?,
@@ -145,6 +189,12 @@ impl Loader<'_> {
             projection,
             replay,
             ignore,
+            ignore_places: raw
+                .diff
+                .ignore
+                .iter()
+                .map(|rule| (rule.value.table.clone(), rule.value.column.clone()))
+                .collect(),
             effective: self.effective,
         })
     }
@@ -191,7 +241,9 @@ impl Loader<'_> {
             None => (kafka.bootstrap.clone(), Origin::File),
         };
         if bootstrap.is_empty() || bootstrap.iter().any(String::is_empty) {
-            return Err(Error::config(format!("{}: 'log.kafka.bootstrap' names no broker", self.name)));
+            return Err(self
+                .refuse(raw.log.kafka.as_ref(), "'log.kafka.bootstrap' names no broker")
+                .hint("list at least one, as [\"127.0.0.1:9092\"]"));
         }
         self.note("log.kafka.bootstrap", &bootstrap.join(","), origin);
         let security = kafka.security.as_ref().map(|security| {
@@ -243,12 +295,12 @@ impl Loader<'_> {
             }
             self.note(
                 "diff.ignore",
-                &format!("{}.{} until {}", rule.table, rule.column, rule.expires.value),
+                &format!("{}.{} until {}", rule.table.value, rule.column.value, rule.expires.value),
                 Origin::File,
             );
             rules.push(Ignored {
-                table: rule.table.clone(),
-                column: rule.column.clone(),
+                table: rule.table.value.clone(),
+                column: rule.column.value.clone(),
                 reason: rule.reason.value.clone(),
                 owner: rule.owner.value.clone(),
                 expires: rule.expires.value.clone(),
@@ -287,10 +339,7 @@ impl Loader<'_> {
     }
 
     fn store(&self, name: &str, text: &str, at: Option<&Spanned<String>>) -> Result<Store> {
-        let refuse = |message: String| match at {
-            Some(at) => yaml::refuse_at(&self.name, at, message),
-            None => Error::config(format!("{}: {message}", self.name)),
-        };
+        let refuse = |message: String| self.refuse(at, &message);
         match text.split_once(':') {
             Some(("sqlite", path)) if !path.is_empty() => Ok(Store::Sqlite(self.folder.join(path))),
             Some((kind @ ("postgres" | "postgresql" | "files" | "http" | "https"), _)) => {
@@ -300,7 +349,30 @@ impl Loader<'_> {
         }
     }
 
+    /// A refusal with the place in the file, where the value came from there.
+    fn refuse<T>(&self, at: Option<&Spanned<T>>, message: &str) -> Error {
+        match at {
+            Some(at) => yaml::refuse_at(&self.name, at, message),
+            None => Error::config(format!("{}: {message}", self.name)),
+        }
+    }
+
     fn note(&mut self, name: &'static str, value: &str, origin: Origin) {
         self.effective.push(Effective { name, value: value.to_owned(), origin });
     }
+}
+
+/// The path without what leads nowhere, so that two spellings of one file compare equal.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(plain.components().next_back(), Some(Component::Normal(_))) => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
 }

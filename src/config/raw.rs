@@ -80,8 +80,8 @@ pub struct RawDiff {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawIgnore {
-    pub table: String,
-    pub column: String,
+    pub table: Spanned<String>,
+    pub column: Spanned<String>,
     pub reason: Spanned<String>,
     pub owner: Spanned<String>,
     pub expires: Spanned<String>,

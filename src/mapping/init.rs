@@ -72,8 +72,10 @@ impl TableSchema {
 /// Writes a mapping file that works as it stands, and what a person should look at before using it.
 pub fn init(schema: &Schema, migration: &str) -> (String, Vec<String>) {
     let mut warnings = schema.notes.clone();
+    let (named, taken): (Vec<&TableSchema>, Vec<&TableSchema>) =
+        schema.tables.iter().partition(|table| kept_name(table).is_none());
     let (mappable, keyless): (Vec<&TableSchema>, Vec<&TableSchema>) =
-        schema.tables.iter().partition(|table| !table.key.is_empty() || table.rowid.is_some());
+        named.into_iter().partition(|table| !table.key.is_empty() || table.rowid.is_some());
     for table in &mappable {
         if table.key.is_empty() {
             warnings.push(format!(
@@ -95,8 +97,18 @@ pub fn init(schema: &Schema, migration: &str) -> (String, Vec<String>) {
         table: table.name.clone(),
         why: "it has no primary key, and columns have taken all names of its row number".to_owned(),
     }));
+    left_out.extend(taken.iter().map(|table| Unreadable {
+        table: table.name.clone(),
+        why: format!("'{}' begins with _cf_, as a projection's own names do", kept_name(table).unwrap_or_default()),
+    }));
     for other in &left_out {
         warnings.push(format!("table '{}' cannot be mapped: {}", other.table, other.why));
     }
     (yaml::write(&keys::plan(&mappable), &left_out, migration), warnings)
+}
+
+/// The table's or a column's name that a projection keeps for itself.
+fn kept_name(table: &TableSchema) -> Option<&str> {
+    let names = [&table.name].into_iter().chain(table.columns.iter().map(|column| &column.name));
+    names.map(String::as_str).find(|name| super::is_kept(name))
 }

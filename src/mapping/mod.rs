@@ -10,5 +10,6 @@ pub mod value;
 pub use check::Broken;
 pub use key::KeyText;
 pub use model::{Column, EventTypes, Key, Mapping, Rule, Table, Through, Topic, UpdateType};
+use parse::is_kept;
 pub use parse::{Raw, RawTable, RawThrough};
 pub use value::{Row, Rows, Value};

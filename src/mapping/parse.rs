@@ -156,6 +156,12 @@ fn resolve_table(file: &str, raw: &Raw, name: &str, table: &RawTable) -> Result<
             None => error.hint("declare it under 'topics'"),
         });
     }
+    if let Some(kept) = [name].into_iter().chain(table.columns.keys().map(String::as_str)).find(|name| is_kept(name)) {
+        let message = format!("'{kept}' of table '{name}' begins with _cf_, as a projection's own names do");
+        return Err(
+            yaml::refuse_at(file, topic, message).hint("leave the table out, or put the column on its 'never' list")
+        );
+    }
     let cell = |column: &Spanned<String>| {
         table.columns.get_index_of(&column.value).ok_or_else(|| {
             let error =
@@ -273,6 +279,11 @@ impl RawRules {
         let bounds = self.min.map(Rule::Min).into_iter().chain(self.max.map(Rule::Max));
         not_null.into_iter().chain(one_of).chain(bounds).chain(self.max_length.map(Rule::MaxLength)).collect()
     }
+}
+
+/// Whether a projection keeps the name for itself.
+pub(super) fn is_kept(name: &str) -> bool {
+    name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("_cf_"))
 }
 
 fn is_rowid(name: &str) -> bool {

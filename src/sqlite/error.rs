@@ -91,7 +91,9 @@ pub fn explain(path: &Path, error: rusqlite::Error) -> Error {
         ),
         _ => return Error::failed(format!("SQLite stopped at '{file}'")).because(error),
     };
-    Error::new(kind, message).hint(hint).because(error)
+    let told = Error::new(kind, message).hint(hint);
+    // The causes of what the message says in full are SQLite's guesses.
+    if path.is_file() { told.because(error) } else { told }
 }
 
 fn extended(error: &rusqlite::Error) -> i32 {

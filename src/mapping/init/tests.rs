@@ -283,3 +283,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn names_a_projection_keeps_are_left_out_and_refused() {
+    let tables = vec![
+        table("t", &["id INTEGER"], &["id"], &[]),
+        table("_cf_own", &["id INTEGER"], &["id"], &[]),
+        table("u", &["id INTEGER", "_CF_offset INT"], &["id"], &[]),
+    ];
+    let (text, warnings) = init(&Schema { tables, ..Schema::default() }, "shop");
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[1].contains("'u' cannot be mapped: '_CF_offset'"), "{warnings:?}");
+    assert_eq!(Mapping::parse("mapping.yaml", &text).unwrap().tables.len(), 1);
+    let refused = Mapping::parse("mapping.yaml", &text.replace("id: INTEGER", "id: INTEGER\n      _cf_x: INT"));
+    assert!(refused.unwrap_err().message().contains("'_cf_x' of table 't'"));
+}

@@ -6,7 +6,7 @@ use crate::base::{Error, Kind, Millis, Result};
 use crate::compare::{Pair, differences};
 use crate::event::codec::Codec;
 use crate::event::encode::RowChange;
-use crate::event::id::reconcile_change;
+use crate::event::id::{no_previous, reconcile_change};
 use crate::event::{Op, Sequence, Stamp};
 use crate::mapping::{KeyText, Mapping, Rows, Table, Value};
 use crate::port::boundary::{boundary, rows};
@@ -69,12 +69,11 @@ impl Reconcile<'_> {
         let mut done = Reconciled::default();
         let mut quarantined = 0;
         let mut open = 0;
-        let missing_since = missing_since(&state);
         let mut keys = (KeyText::default(), KeyText::default());
         let counts = differences(self.mapping, snapshot.as_mut(), view, self.progress, &mut |pairs| {
             for pair in pairs {
                 for op in changes(pair, &mut keys).iter().copied() {
-                    match self.emit(&mut emitter, writer.as_mut(), pair, (op, missing_since), &mut state)? {
+                    match self.emit(&mut emitter, writer.as_mut(), pair, op, &mut state)? {
                         Ok(()) => match op {
                             Op::Delete => done.deleted += 1,
                             Op::Update => done.updated += 1,
@@ -111,11 +110,12 @@ impl Reconcile<'_> {
         emitter: &mut Emitter<'_>,
         writer: &mut dyn LogWriter,
         pair: &Pair<'_>,
-        (op, missing_since): (Op, [u8; 16]),
+        op: Op,
         state: &mut ReplayState,
     ) -> Result<std::result::Result<(), String>> {
         let count = state.count + 1;
-        let previous = pair.projected.map_or(missing_since, |(_, last)| last.id);
+        let none = || no_previous(Sequence { generation: state.generation, count });
+        let previous = pair.projected.map_or_else(none, |(_, last)| last.id);
         let old = pair.projected.map(|(row, _)| row);
         let Some(row) = (if op == Op::Delete { old } else { pair.legacy }) else { return Ok(Ok(())) };
         let change = reconcile_change(previous, (op != Op::Delete).then_some(row));
@@ -134,15 +134,6 @@ impl Reconcile<'_> {
         boundary("reconcile.after-commit");
         Ok(())
     }
-}
-
-/// Stands for the previous event of a row that has none: the position from which it was found missing. A row may come,
-/// go and come again with the same image, and each time is another change.
-fn missing_since(state: &ReplayState) -> [u8; 16] {
-    let position = Sequence { generation: state.generation, count: state.count }.number();
-    let mut previous = [0; 16];
-    previous[8..].copy_from_slice(&position.to_be_bytes());
-    previous
 }
 
 /// Rejects the rows of a table that no event can speak of, because their identity is null or a blob.

@@ -136,7 +136,15 @@ fn copy(
         now: &now,
     };
     for probe in 0.. {
-        Projector { log, store: store.as_ref(), mapping: &context.mapping, progress: &progress }.catch_up()?;
+        let from = state.begins_at();
+        let projector =
+            Projector { log, store: store.as_ref(), mapping: &context.mapping, from: &from, progress: &progress };
+        // Rows of another mapping are of no use any more: this generation copied all of them anew.
+        if store.state()?.is_some_and(|found| found.mapping_hash != context.mapping.hash) {
+            projector.rebuild()?;
+        } else {
+            projector.catch_up()?;
+        }
         let mut view = store.view(&context.mapping)?;
         match reconcile.run(view.as_mut(), quarantine.as_deref_mut()) {
             Err(error) if error.kind() == Kind::Unknown && probe < PROBES => {

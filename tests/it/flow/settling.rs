@@ -7,7 +7,7 @@ use crossfade::capture::{Copied, Phase, Reconcile, Reconciled, Replay, Settings}
 use crossfade::demo::Sizes;
 use crossfade::event::codec::Exact;
 use crossfade::mapping::Mapping;
-use crossfade::port::event_log::EventLog;
+use crossfade::port::event_log::{EventLog, Positions};
 use crossfade::port::progress::Silent;
 use crossfade::port::row_store::RowStore;
 use crossfade::project::Projector;
@@ -74,7 +74,13 @@ impl Scene {
 
     fn reconcile(&self, log: &dyn EventLog) -> Result<Reconciled> {
         let store = SqliteStore::new(&self.migration.projection());
-        let projector = Projector { log: self.log.as_ref(), store: &store, mapping: &self.mapping, progress: &Silent };
+        let projector = Projector {
+            log: self.log.as_ref(),
+            store: &store,
+            mapping: &self.mapping,
+            from: &Positions::new(),
+            progress: &Silent,
+        };
         projector.catch_up().unwrap();
         let reconcile = Reconcile {
             source: &self.source,

@@ -102,7 +102,7 @@ impl Context {
         let folder = std::env::temp_dir().join(format!("crossfade-scratch-{}", self.process.instance));
         std::fs::create_dir_all(&folder)
             .map_err(|error| Error::failed("no scratch folder can be made").because(error))?;
-        let store = Box::new(SqliteStore::new(&folder.join("projection.db")));
+        let store = Box::new(SqliteStore::new(folder.join("projection.db")));
         Ok(Scratch { store, folder })
     }
 

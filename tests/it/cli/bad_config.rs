@@ -66,7 +66,7 @@ fn ignore_rules_are_checked_against_the_mapping_and_the_calendar() {
     let rule = |text: &str, says: &[&str]| config(&format!("diff:\n  ignore:\n    - {{{text}}}\n"), says);
     rule(
         "table: orders, column: total, reason: ' ', owner: o, expires: 2027-01-31",
-        &["crossfade.yaml:8:47: ", "needs a 'reason'"],
+        &["crossfade.yaml:8:46: ", "needs a 'reason'"],
     );
     rule(
         "table: orders, column: total, reason: r, owner: o, expires: 2027-02-30",

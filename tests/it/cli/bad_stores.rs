@@ -1,5 +1,7 @@
 //! Legacy stores that cannot be read, or do not fit.
 
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -70,10 +72,22 @@ fn a_damaged_database_is_named() {
 fn a_locked_legacy_file_is_given_up_after_a_moment() {
     let shop = provisioned();
     sql(&shop.legacy(), "PRAGMA journal_mode = DELETE");
-    let writer = Connection::open(shop.legacy()).unwrap();
-    writer.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    // A process of its own: closing any handle of a file in this one would drop this one's locks.
+    let mut holder = Command::new("sqlite3")
+        .args(["-batch", "-init", "/dev/null"])
+        .arg(shop.legacy())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the sqlite3 command");
+    let mut hold = holder.stdin.take().unwrap();
+    writeln!(hold, "BEGIN EXCLUSIVE; SELECT 'held';").unwrap();
+    let mut held = String::new();
+    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut held).unwrap();
+    assert_eq!(held, "held\n");
     refuses(&shop, &["replay", "--legacy-stopped"], 2, &["'legacy.db' is locked by another program", "help: wait"]);
-    writer.execute_batch("ROLLBACK").unwrap();
+    drop(hold);
+    holder.wait().unwrap();
     shop.expect(&["replay", "--legacy-stopped"], 0);
 }
 
@@ -181,7 +195,7 @@ fn an_unreachable_broker_is_named_without_the_client_s_own_noise() {
 fn a_writer_of_the_legacy_is_not_held_up_by_a_replay() {
     let shop = shop(4_000, "");
     shop.expect(&["provision", "apply"], 0);
-    let mut replay = shop.command(&["replay", "--throttle", "4000"]).spawn().unwrap();
+    let mut replay = shop.command(&["replay", "--quiet", "--throttle", "4000"]).stdout(Stdio::null()).spawn().unwrap();
     let writer = Connection::open(shop.legacy()).unwrap();
     writer.busy_timeout(Duration::ZERO).unwrap();
     let mut written = 0;

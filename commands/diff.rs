@@ -8,7 +8,7 @@ use crossfade::base::words::counted;
 use crossfade::base::{Error, Result, rfc3339};
 use crossfade::capture::{DryRunLog, Phase, Rejected, Replay, ReplayState, Settings};
 use crossfade::compare::{Evidence, Job, compare};
-use crossfade::control::missing_topics;
+use crossfade::control::{missing_topics, require_topics};
 use crossfade::diff::{Finding, Kind as Difference, Outcome, Sample, Severity, TableCoverage, verdict};
 use crossfade::event::codec::Exact;
 use crossfade::port::event_log::{EventLog, Positions};
@@ -57,6 +57,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
     let source = context.source(args.legacy_stopped)?;
     let unmapped = source.check()?;
     let log = context.log(false)?;
+    require_topics(log.as_ref(), &context.mapping, &context.config.migration)?;
     let mut findings = coverage_findings(context, &unmapped);
     let mut facts = vec![("legacy".to_owned(), source.describe()), ("log".to_owned(), log.describe())];
     let state = replay_findings(context, log.as_ref(), &mut findings, &mut facts)?;
@@ -319,15 +320,13 @@ pub(crate) fn dry_run(
     recopy: bool,
 ) -> Result<Exit> {
     // Without a log all its topics are missing.
-    let (log, place): (Box<dyn EventLog>, String) = match context.log(false) {
-        Ok(log) => {
+    let (log, place): (Box<dyn EventLog>, String) = match context.log_missing() {
+        Some(missing) => (Box::new(MemoryLog::default()), missing),
+        None => {
+            let log = context.log(false)?;
             let place = log.describe();
             (log, place)
         }
-        Err(error) if error.kind() == crossfade::base::Kind::Refused => {
-            (Box::new(MemoryLog::default()), error.to_string())
-        }
-        Err(error) => return Err(error),
     };
     let missing = missing_topics(log.as_ref(), &context.mapping, &context.config.migration)?;
     let mut steps: Vec<String> = missing

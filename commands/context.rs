@@ -102,8 +102,18 @@ impl Context {
         let folder = std::env::temp_dir().join(format!("crossfade-scratch-{}", self.process.instance));
         std::fs::create_dir_all(&folder)
             .map_err(|error| Error::failed("no scratch folder can be made").because(error))?;
-        let store = Box::new(SqliteStore::new(&folder.join("projection.db")));
+        let store = Box::new(SqliteStore::new(folder.join("projection.db")));
         Ok(Scratch { store, folder })
+    }
+
+    /// Says so where the log has not been made yet.
+    pub(crate) fn log_missing(&self) -> Option<String> {
+        match &self.config.log {
+            Home::Embedded(path) if !path.exists() => {
+                Some(format!("the embedded log {} does not exist yet", path.display()))
+            }
+            _ => None,
+        }
     }
 
     /// The log of the migration; `create` makes the embedded one when it is not there yet.
@@ -112,9 +122,8 @@ impl Context {
             Home::Embedded(path) => {
                 if create {
                     make_folder_of(path)?;
-                } else if !path.exists() {
-                    let message = format!("the embedded log {} does not exist yet", path.display());
-                    return Err(Error::refused(message).hint("create it and its topics: crossfade provision apply"));
+                } else if let Some(missing) = self.log_missing() {
+                    return Err(Error::refused(missing).hint("create it and its topics: crossfade provision apply"));
                 }
                 Ok(Box::new(EmbeddedLog::open(path, create)?))
             }

@@ -8,10 +8,10 @@ use crossfade::base::words::counted;
 use crossfade::base::{Error, Result, rfc3339};
 use crossfade::capture::{DryRunLog, Phase, Rejected, Replay, ReplayState, Settings};
 use crossfade::compare::{Evidence, Job, compare};
-use crossfade::control::missing_topics;
+use crossfade::control::{missing_topics, require_topics};
 use crossfade::diff::{Finding, Kind as Difference, Outcome, Sample, Severity, TableCoverage, verdict};
 use crossfade::event::codec::Exact;
-use crossfade::port::event_log::EventLog;
+use crossfade::port::event_log::{EventLog, Positions};
 use crossfade::port::journal::{Journal, Stage};
 use crossfade::port::legacy_source::LegacySource;
 use crossfade::port::memory_log::MemoryLog;
@@ -21,6 +21,7 @@ use serde_json::json;
 
 use crate::context::{Context, Unmapped, now, today};
 use crate::error::Exit;
+use crate::project::generation_start;
 use crate::report::{ReportArgs, Reports};
 
 const EXAMPLES: &str = "\
@@ -56,6 +57,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
     let source = context.source(args.legacy_stopped)?;
     let unmapped = source.check()?;
     let log = context.log(false)?;
+    require_topics(log.as_ref(), &context.mapping, &context.config.migration)?;
     let mut findings = coverage_findings(context, &unmapped);
     let mut facts = vec![("legacy".to_owned(), source.describe()), ("log".to_owned(), log.describe())];
     let state = replay_findings(context, log.as_ref(), &mut findings, &mut facts)?;
@@ -85,6 +87,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
                 snapshot: snapshot.as_mut(),
                 view: view.as_mut(),
                 log: Some(log.as_ref()),
+                from: &generation_start(context, log.as_ref())?,
                 ignore: &context.config.ignore,
                 today: &today(),
                 rejected: &rejected,
@@ -215,7 +218,8 @@ fn projection_view(
 }
 
 fn fold(context: &Context, log: &dyn EventLog, store: &dyn RowStore) -> Result<()> {
-    Projector { log, store, mapping: &context.mapping, progress: &context.progress() }.rebuild()?;
+    let from = generation_start(context, log)?;
+    Projector { log, store, mapping: &context.mapping, from: &from, progress: &context.progress() }.rebuild()?;
     Ok(())
 }
 
@@ -316,15 +320,13 @@ pub(crate) fn dry_run(
     recopy: bool,
 ) -> Result<Exit> {
     // Without a log all its topics are missing.
-    let (log, place): (Box<dyn EventLog>, String) = match context.log(false) {
-        Ok(log) => {
+    let (log, place): (Box<dyn EventLog>, String) = match context.log_missing() {
+        Some(missing) => (Box::new(MemoryLog::default()), missing),
+        None => {
+            let log = context.log(false)?;
             let place = log.describe();
             (log, place)
         }
-        Err(error) if error.kind() == crossfade::base::Kind::Refused => {
-            (Box::new(MemoryLog::default()), error.to_string())
-        }
-        Err(error) => return Err(error),
     };
     let missing = missing_topics(log.as_ref(), &context.mapping, &context.config.migration)?;
     let mut steps: Vec<String> = missing
@@ -381,6 +383,7 @@ pub(crate) fn dry_run(
             snapshot: snapshot.as_mut(),
             view: view.as_mut(),
             log: None,
+            from: &Positions::new(),
             ignore: &[],
             today: &today(),
             rejected: &|table, row| table.broken(row).is_some(),

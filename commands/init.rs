@@ -128,6 +128,7 @@ fn relative(store: &Path, folder: &Path) -> PathBuf {
     let absolute = |path: &Path| std::fs::canonicalize(path).ok();
     match (absolute(store), absolute(folder)) {
         (Some(store), Some(folder)) => store.strip_prefix(&folder).map(Path::to_owned).unwrap_or(store),
+        (Some(store), None) => store,
         _ => store.to_owned(),
     }
 }

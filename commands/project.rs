@@ -8,8 +8,10 @@ use std::time::Instant;
 use clap::Args;
 use crossfade::base::words::{counted, number};
 use crossfade::base::{Error, Result, rfc3339};
+use crossfade::capture::ReplayState;
 use crossfade::control::require_topics;
 use crossfade::port::boundary::boundary;
+use crossfade::port::event_log::{EventLog, Positions};
 use crossfade::project::{Projected, Projector, snapshot};
 use serde_json::json;
 
@@ -51,8 +53,14 @@ pub(crate) fn run(args: &ProjectArgs, context: &Context) -> Result<Exit> {
     if args.live && context.ui.output == Output::Table {
         context.ui.note("folding events as they come; Ctrl-C ends it");
     }
-    let projector =
-        Projector { log: log.as_ref(), store: store.as_ref(), mapping: &context.mapping, progress: &progress };
+    let from = generation_start(context, log.as_ref())?;
+    let projector = Projector {
+        log: log.as_ref(),
+        store: store.as_ref(),
+        mapping: &context.mapping,
+        from: &from,
+        progress: &progress,
+    };
     let restored = args.restore.as_deref().map(|file| Ok((file, check_snapshot(file)?))).transpose()?;
     if let Some(file) = &args.snapshot {
         // Taken and given back at once: a path that cannot be written fails before the work.
@@ -81,6 +89,12 @@ pub(crate) fn run(args: &ProjectArgs, context: &Context) -> Result<Exit> {
         Ok(((projected, trailer), told))
     })?;
     tell(context, &projected, began.elapsed().as_secs_f64(), &store.describe(), args.snapshot.as_deref().zip(trailer))
+}
+
+/// Where the events of the replay's generation begin.
+pub(crate) fn generation_start(context: &Context, log: &dyn EventLog) -> Result<Positions> {
+    let state = ReplayState::read(log, &context.config.migration)?;
+    Ok(state.map(|(state, _)| state.begins_at()).unwrap_or_default())
 }
 
 fn open_snapshot(file: &Path) -> Result<File> {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use crossfade::base::words::counted;
-use crossfade::base::{Kind, Result, Verdict, rfc3339};
+use crossfade::base::{Result, Verdict, rfc3339};
 use crossfade::capture::{Phase, ReplayState};
 use crossfade::control::{Lock, missing_topics};
 use crossfade::port::event_log::EventLog;
@@ -32,14 +32,13 @@ pub(crate) fn run(_args: &StatusArgs, context: &Context) -> Result<Exit> {
     let mut lines = Vec::new();
     let mut next = None;
     let mut running = None;
-    let log = match context.log(false) {
-        Ok(log) => Some(log),
-        Err(error) if error.kind() == Kind::Refused => {
-            lines.push(Line { what: "log", state: error.to_string() });
+    let log = match context.log_missing() {
+        Some(missing) => {
+            lines.push(Line { what: "log", state: missing });
             next = Some("provision apply");
             None
         }
-        Err(error) => return Err(error),
+        None => Some(context.log(false)?),
     };
     if let Some(log) = &log {
         (next, running) = log_lines(context, log.as_ref(), &mut lines)?;

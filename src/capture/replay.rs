@@ -12,7 +12,7 @@ use crate::event::id::base_change;
 use crate::event::{Op, Stamp};
 use crate::mapping::{Mapping, Rows};
 use crate::port::boundary::boundary;
-use crate::port::event_log::{EventLog, LogWriter};
+use crate::port::event_log::{EventLog, LogWriter, ends};
 use crate::port::legacy_source::{Cursor, LegacySource};
 use crate::port::progress::Progress;
 
@@ -107,6 +107,8 @@ impl Replay<'_> {
                 Err(error) if error.kind() == Kind::Unknown && probes < PROBES => {
                     probes += 1;
                     self.progress.note(&format!("{error}; asking the log what it has"));
+                    // Opening the writer again would fence a run that has taken the lock over.
+                    self.progress.check()?;
                 }
                 other => return other,
             }
@@ -161,7 +163,7 @@ impl Replay<'_> {
         });
         if state.generation < begun.generation {
             let generation = begun.generation;
-            return Ok((ReplayState { generation, ..ReplayState::first(now) }, false));
+            return Ok((ReplayState { generation, begins_at: self.log_ends()?, ..ReplayState::first(now) }, false));
         }
         if checkpoint.plan_hash != self.mapping.hash {
             let message =
@@ -175,6 +177,11 @@ impl Replay<'_> {
             state.snapshot_at = now;
         }
         Ok((state, true))
+    }
+
+    fn log_ends(&self) -> Result<Vec<(String, i32, i64)>> {
+        let ends = ends(self.log, self.mapping)?;
+        Ok(ends.into_iter().map(|((topic, partition), end)| (topic, partition, end)).collect())
     }
 
     fn start_table(&self, state: &ReplayState) -> usize {

@@ -12,7 +12,12 @@ use crate::mapping::{KeyText, Mapping, Row, Rows, Table};
 use crate::port::event_log::{Batch, EventLog, Positions};
 
 /// The trace of each pair, in order. Reads only the partitions the pairs' keys lie in, up to the read-committed end.
-pub(super) fn traces(log: &dyn EventLog, mapping: &Mapping, pairs: &[Pair<'_>]) -> Result<Vec<Trace>> {
+pub(super) fn traces(
+    log: &dyn EventLog,
+    mapping: &Mapping,
+    begin: &Positions,
+    pairs: &[Pair<'_>],
+) -> Result<Vec<Trace>> {
     let mut traces: Vec<Trace> = pairs.iter().map(|pair| Trace::new(pair.legacy.map(|row| row.to_rows()))).collect();
     let mut identities: HashMap<(usize, Vec<u8>), usize> = HashMap::new();
     let mut keys: HashSet<Vec<u8>> = HashSet::new();
@@ -40,7 +45,7 @@ pub(super) fn traces(log: &dyn EventLog, mapping: &Mapping, pairs: &[Pair<'_>]) 
     }
     for place in places {
         if let Some(found) = ends[&place.0].get(&place.1).filter(|found| found.committed > found.low) {
-            from.insert(place.clone(), found.low);
+            from.insert(place.clone(), begin.get(&place).copied().unwrap_or(0).max(found.low));
             until.insert(place, found.committed);
         }
     }

@@ -22,10 +22,13 @@ pub(super) fn of(path: &Path, error: rusqlite::Error) -> Error {
             Error::connect(format!("{path} is locked by another process")).hint("wait for it to end, then run again")
         }
         ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly => {
-            Error::connect(format!("{path} cannot be opened"))
+            Error::connect(format!("the log {path} cannot be opened"))
+                .hint("check that its folder exists and that this user may write there")
         }
-        ErrorCode::NotADatabase => Error::corrupt(format!("{path} is not an SQLite file")),
-        ErrorCode::DatabaseCorrupt => Error::corrupt(format!("{path} is damaged")),
+        ErrorCode::NotADatabase => Error::corrupt(format!("{path} is no log of crossfade, and no SQLite file"))
+            .hint("name another file under `log.embedded`"),
+        ErrorCode::DatabaseCorrupt => Error::corrupt(format!("the log {path} is damaged"))
+            .hint("put a backup of it in place, or copy anew into another log"),
         _ => Error::failed(format!("{path} failed")),
     }
     .because(error)
@@ -47,7 +50,8 @@ pub(super) fn of_commit(path: &Path, error: rusqlite::Error) -> Error {
 pub(super) fn of_io(path: &Path, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => full(&path.display().to_string()),
-        _ => Error::connect(format!("{} cannot be written", path.display())),
+        _ => Error::connect(format!("the log {} cannot be written", path.display()))
+            .hint("check that its folder exists and that this user may write there"),
     }
     .because(error)
 }

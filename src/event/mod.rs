@@ -5,6 +5,7 @@ pub mod decode;
 pub mod encode;
 pub mod envelope;
 pub mod id;
+mod in_order;
 pub mod partition;
 pub mod schema;
 pub mod sequence;

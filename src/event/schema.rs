@@ -15,9 +15,10 @@ pub fn schema(migration: &str, table: &Table) -> Json {
         rules => json!({"$ref": "#/$defs/image", "properties": rules}),
     };
     let mut defs = Map::new();
-    defs.insert("written".into(), event(table, &["base", "insert"], row.clone(), false));
-    defs.insert("updated".into(), event(table, &["update"], row, true));
-    defs.insert("deleted".into(), event(table, &["delete"], reference("identity"), true));
+    defs.insert("written".into(), event(table, &["base", "insert"], "row", false));
+    defs.insert("updated".into(), event(table, &["update"], "row", true));
+    defs.insert("deleted".into(), event(table, &["delete"], "identity", true));
+    defs.insert("row".into(), row);
     defs.insert("image".into(), image(table, |_| true));
     defs.insert("identity".into(), image(table, |cell| table.identity.contains(&cell)));
     defs.extend(forms());
@@ -35,12 +36,12 @@ fn reference(name: &str) -> Json {
     json!({"$ref": format!("#/$defs/{name}")})
 }
 
-fn event(table: &Table, ops: &[&str], row: Json, before: bool) -> Json {
+fn event(table: &Table, ops: &[&str], row: &str, before: bool) -> Json {
     let mut properties = json!({
         "v": {"const": VERSION},
         "table": {"const": table.name},
         "op": {"enum": ops},
-        "row": row,
+        "row": reference(row),
     });
     if before {
         properties["before"] = reference("image");
@@ -101,9 +102,12 @@ const WORDS: [(&str, f64); 3] = [("Infinity", f64::INFINITY), ("-Infinity", f64:
 /// The keywords of every column with rules.
 fn rules(table: &Table) -> Map<String, Json> {
     let columns = table.columns.iter().filter(|column| !column.rules.is_empty());
-    columns
-        .map(|column| (column.name.clone(), json!({"allOf": column.rules.iter().map(keywords).collect::<Vec<_>>()})))
-        .collect()
+    columns.map(|column| (column.name.clone(), joined("allOf", column.rules.iter().map(keywords).collect()))).collect()
+}
+
+/// One form as it is, several under `keyword`.
+fn joined(keyword: &str, mut forms: Vec<Json>) -> Json {
+    if forms.len() == 1 { forms.remove(0) } else { json!({keyword: forms}) }
 }
 
 fn keywords(rule: &Rule) -> Json {
@@ -136,7 +140,7 @@ fn bound(keyword: &str, limit: f64, rule: &Rule) -> Json {
         never.push(json!({"type": "object", "properties": {"$real": {"enum": broken}}, "required": ["$real"]}));
     }
     if !never.is_empty() {
-        bound.insert("not".to_owned(), json!({"anyOf": never}));
+        bound.insert("not".to_owned(), joined("anyOf", never));
     }
     Json::Object(bound)
 }

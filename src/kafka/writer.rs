@@ -191,7 +191,9 @@ impl KafkaWriter {
         let error = match error.kind() {
             Kind::Connect => {
                 let cause = self.listener().cause().unwrap_or_else(|| code.to_string());
-                Error::failed(what).because(cause)
+                Error::failed(what).because(cause).hint(
+                    "nothing of this transaction was committed: run the same command again once the brokers answer",
+                )
             }
             _ => error,
         };

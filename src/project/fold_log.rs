@@ -1,6 +1,5 @@
 //! The fold of the log into a projection store: reading and decoding on one thread, applying on another.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use crate::event::{Decoder, Envelope, Op, Sequence};
 use crate::fold::LastEvent;
 use crate::mapping::{Mapping, Rows};
 use crate::port::boundary::{boundary, rows};
-use crate::port::event_log::{Batch, EventLog, Positions};
+use crate::port::event_log::{Batch, EventLog, Positions, ends};
 use crate::port::progress::Progress;
 use crate::port::row_store::{Change, Mode, RowStore, RowWriter};
 
@@ -26,6 +25,8 @@ pub struct Projector<'a> {
     pub log: &'a dyn EventLog,
     pub store: &'a dyn RowStore,
     pub mapping: &'a Arc<Mapping>,
+    /// Where a rebuild begins; partitions that are not named begin at their start.
+    pub from: &'a Positions,
     pub progress: &'a dyn Progress,
 }
 
@@ -60,19 +61,6 @@ pub fn behind(log: &dyn EventLog, mapping: &Mapping, positions: &Positions) -> R
     Ok(late)
 }
 
-fn ends(log: &dyn EventLog, mapping: &Mapping) -> Result<Positions> {
-    let mut topics: Vec<&str> = mapping.tables.iter().map(|table| table.topic.as_str()).collect();
-    topics.sort_unstable();
-    topics.dedup();
-    let mut ends = BTreeMap::new();
-    for topic in topics {
-        for (partition, found) in log.ends(topic)? {
-            ends.insert((topic.to_owned(), partition), found.committed);
-        }
-    }
-    Ok(ends)
-}
-
 impl Projector<'_> {
     /// Drops what the store holds and folds the whole log anew, up to the end found at the start.
     pub fn rebuild(&self) -> Result<Projected> {
@@ -100,10 +88,9 @@ impl Projector<'_> {
     fn run(&self, mut writer: Box<dyn RowWriter>, transaction_rows: u64, live: bool) -> Result<Projected> {
         boundary("project.claimed");
         let ends = ends(self.log, self.mapping)?;
-        let from: Positions = ends
-            .keys()
-            .map(|place| (place.clone(), writer.state().positions.get(place).copied().unwrap_or(0)))
-            .collect();
+        let stands = &writer.state().positions;
+        let start = |place| stands.get(place).or_else(|| self.from.get(place)).copied().unwrap_or(0);
+        let from: Positions = ends.keys().map(|place| (place.clone(), start(place))).collect();
         let left: i64 = ends.iter().map(|(place, end)| (end - from[place]).max(0)).sum();
         self.progress.begin("project", Some(left as u64));
         let rebuilding = writer.state().rebuilding;

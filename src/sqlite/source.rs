@@ -163,22 +163,34 @@ impl Snapshot for SqliteSnapshot {
     fn pick(&mut self, table: &Table, keep: Keep<'_>, each: &mut dyn FnMut(&Rows) -> Result<()>) -> Result<()> {
         let plan = self.plan(table)?;
         let failed = |error| explain(&self.path, error);
-        let mut statement = self.connection.prepare(&plan.first).map_err(failed)?;
-        let mut found = statement.query([-1]).map_err(failed)?;
+        let (walk, row) = match &plan.by_number {
+            Some((identities, row)) => (identities, Some(row)),
+            None => (&plan.first, None),
+        };
+        let cells: Vec<usize> =
+            if row.is_some() { (0..table.identity.len()).collect() } else { table.identity.clone() };
+        let mut walk = self.connection.prepare(walk).map_err(failed)?;
+        let mut row = row.map(|row| self.connection.prepare(row)).transpose().map_err(failed)?;
+        let mut found = if row.is_some() { walk.query([]) } else { walk.query([-1]) }.map_err(failed)?;
         let mut rows = Rows::new(table.width());
         let mut identity = Rows::new(1);
-        while let Some(row) = found.next().map_err(failed)? {
+        while let Some(walked) = found.next().map_err(failed)? {
             identity.reset(1);
-            for cell in &table.identity {
-                identity.push(value(row.get_ref(*cell).map_err(failed)?));
+            for cell in &cells {
+                identity.push(value(walked.get_ref(*cell).map_err(failed)?));
             }
             let values: Vec<Value<'_>> = identity.iter().map(|cell| cell.get(0)).collect();
             if !keep(&values) {
                 continue;
             }
-            for cell in 0..rows.width() {
-                rows.push(value(row.get_ref(cell).map_err(failed)?));
+            let mut take = |whole: &rusqlite::Row<'_>| {
+                (0..table.width()).try_for_each(|cell| whole.get_ref(cell).map(|raw| rows.push(value(raw))))
+            };
+            match &mut row {
+                Some(row) => row.query_one([walked.get::<_, i64>(cells.len()).map_err(failed)?], take),
+                None => take(walked),
             }
+            .map_err(failed)?;
             if rows.byte_len() >= CHUNK_BYTES {
                 each(&rows)?;
                 rows.reset(table.width());

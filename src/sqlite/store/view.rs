@@ -29,36 +29,6 @@ impl SqliteView {
         Self { path, connection, shapes, state, rows: Rows::default(), events: Vec::new() }
     }
 
-    fn read(
-        &mut self,
-        table: &Table,
-        mut keep: Option<Keep<'_>>,
-        each: &mut dyn FnMut(&Rows, &[LastEvent]) -> Result<()>,
-    ) -> Result<()> {
-        let faulty = fault(&self.path, "reading rows");
-        let width = table.width();
-        let mut statement = self.connection.prepare(&self.shapes[table.index].scan).map_err(&faulty)?;
-        let mut found = statement.raw_query();
-        loop {
-            self.rows.reset(width);
-            self.events.clear();
-            while self.events.len() < CHUNK_ROWS && self.rows.byte_len() < CHUNK_BYTES {
-                let Some(row) = found.next().map_err(&faulty)? else { break };
-                if let Some(keep) = &mut keep
-                    && !wanted(row, table, keep).map_err(&faulty)?
-                {
-                    continue;
-                }
-                take(row, width, &mut self.rows).map_err(&faulty)?;
-                self.events.push(last_event(row, width));
-            }
-            if self.events.is_empty() {
-                return Ok(());
-            }
-            each(&self.rows, &self.events)?;
-        }
-    }
-
     fn faulty(&self, error: rusqlite::Error) -> crate::base::Error {
         fault(&self.path, "reading rows")(error)
     }
@@ -75,7 +45,23 @@ impl RowView for SqliteView {
     }
 
     fn scan(&mut self, table: &Table, each: &mut dyn FnMut(&Rows, &[LastEvent]) -> Result<()>) -> Result<()> {
-        self.read(table, None, each)
+        let faulty = fault(&self.path, "reading rows");
+        let width = table.width();
+        let mut statement = self.connection.prepare(&self.shapes[table.index].scan).map_err(&faulty)?;
+        let mut found = statement.raw_query();
+        loop {
+            self.rows.reset(width);
+            self.events.clear();
+            while self.events.len() < CHUNK_ROWS && self.rows.byte_len() < CHUNK_BYTES {
+                let Some(row) = found.next().map_err(&faulty)? else { break };
+                take(row, width, &mut self.rows).map_err(&faulty)?;
+                self.events.push(last_event(row, width));
+            }
+            if self.events.is_empty() {
+                return Ok(());
+            }
+            each(&self.rows, &self.events)?;
+        }
     }
 
     fn pick(
@@ -84,7 +70,37 @@ impl RowView for SqliteView {
         keep: Keep<'_>,
         each: &mut dyn FnMut(&Rows, &[LastEvent]) -> Result<()>,
     ) -> Result<()> {
-        self.read(table, Some(keep), each)
+        let faulty = fault(&self.path, "picking rows");
+        let (width, shape, cells) = (table.width(), &self.shapes[table.index], table.identity.len());
+        let mut walk = self.connection.prepare(&shape.identities).map_err(&faulty)?;
+        let mut numbered = self.connection.prepare(&shape.numbered).map_err(&faulty)?;
+        let mut found = walk.raw_query();
+        let mut identity = Rows::new(1);
+        self.rows.reset(width);
+        self.events.clear();
+        while let Some(row) = found.next().map_err(&faulty)? {
+            identity.reset(1);
+            for cell in 0..cells {
+                identity.push(lend(row.get_ref(cell).map_err(&faulty)?));
+            }
+            let values: Vec<Value<'_>> = identity.iter().map(|cell| cell.get(0)).collect();
+            if !keep(&values) {
+                continue;
+            }
+            let number: i64 = row.get(cells).map_err(&faulty)?;
+            let (rows, events) = (&mut self.rows, &mut self.events);
+            let whole = |row: &rusqlite::Row<'_>| {
+                events.push(last_event(row, width));
+                take(row, width, rows)
+            };
+            numbered.query_one([number], whole).map_err(&faulty)?;
+            if self.rows.byte_len() >= CHUNK_BYTES {
+                each(&self.rows, &self.events)?;
+                self.rows.reset(width);
+                self.events.clear();
+            }
+        }
+        if self.events.is_empty() { Ok(()) } else { each(&self.rows, &self.events) }
     }
 
     fn lookup(
@@ -114,19 +130,6 @@ impl RowView for SqliteView {
         }
         Ok(())
     }
-}
-
-/// Asks by the identity alone, before the other columns are touched.
-fn wanted(row: &rusqlite::Row<'_>, table: &Table, keep: Keep<'_>) -> rusqlite::Result<bool> {
-    let mut identity = [Value::Null; 4];
-    if let Some(identity) = identity.get_mut(..table.identity.len()) {
-        for (value, cell) in identity.iter_mut().zip(&table.identity) {
-            *value = lend(row.get_ref(*cell)?);
-        }
-        return Ok(keep(identity));
-    }
-    let identity = table.identity.iter().map(|cell| Ok(lend(row.get_ref(*cell)?)));
-    Ok(keep(&identity.collect::<rusqlite::Result<Vec<_>>>()?))
 }
 
 fn take(row: &rusqlite::Row<'_>, width: usize, rows: &mut Rows) -> rusqlite::Result<()> {

@@ -71,7 +71,7 @@ fn i05_after_an_unfinished_replay_a_diff_is_inconclusive(log: Log) {
     child.kill().unwrap();
     child.wait().unwrap();
     migration.expect(&["project"], 0);
-    let report = diff(&migration, &[], 1);
+    let report = diff(&migration, &[], 5);
     has_finding(&report, "replay-unfinished", "gap");
 
     let projection = Connection::open(migration.projection()).unwrap();

@@ -13,7 +13,7 @@ use crossfade::embedded::EmbeddedLog;
 use crossfade::event::codec::Exact;
 use crossfade::mapping::Mapping;
 use crossfade::mapping::init::init;
-use crossfade::port::event_log::EventLog;
+use crossfade::port::event_log::{EventLog, Positions};
 use crossfade::port::legacy_source::LegacySource;
 use crossfade::port::progress::Silent;
 use crossfade::port::row_store::RowStore;
@@ -110,7 +110,8 @@ fn there_and_back(seed: u64, folder: &Path) -> u64 {
     assert_eq!(copied.state.phase, Phase::Done);
     let projection = folder.join("projection.db");
     let store = SqliteStore::new(&projection);
-    let projector = Projector { log: &log, store: &store, mapping: &mapping, progress: &Silent };
+    let projector =
+        Projector { log: &log, store: &store, mapping: &mapping, from: &Positions::new(), progress: &Silent };
     projector.rebuild().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     let (mut snapshot, mut view) = (source.snapshot().unwrap(), store.view(&mapping).unwrap());
     let job = Job {
@@ -118,6 +119,7 @@ fn there_and_back(seed: u64, folder: &Path) -> u64 {
         snapshot: snapshot.as_mut(),
         view: view.as_mut(),
         log: Some(&log),
+        from: &Positions::new(),
         ignore: &[],
         today: "2026-01-01",
         rejected: &|_, _| false,

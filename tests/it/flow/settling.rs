@@ -7,7 +7,7 @@ use crossfade::capture::{Copied, Phase, Reconcile, Reconciled, Replay, Settings}
 use crossfade::demo::Sizes;
 use crossfade::event::codec::Exact;
 use crossfade::mapping::Mapping;
-use crossfade::port::event_log::EventLog;
+use crossfade::port::event_log::{EventLog, Positions};
 use crossfade::port::progress::Silent;
 use crossfade::port::row_store::RowStore;
 use crossfade::project::Projector;
@@ -88,8 +88,14 @@ impl Scene {
 
     /// Brings the projection to the log's end and reconciles, as the command does.
     fn reconcile(&self, log: &dyn EventLog) -> Result<Reconciled> {
-        let store = SqliteStore::new(&self.migration.projection());
-        let projector = Projector { log: self.log.as_ref(), store: &store, mapping: &self.mapping, progress: &Silent };
+        let store = SqliteStore::new(self.migration.projection());
+        let projector = Projector {
+            log: self.log.as_ref(),
+            store: &store,
+            mapping: &self.mapping,
+            from: &Positions::new(),
+            progress: &Silent,
+        };
         loop {
             projector.catch_up().unwrap();
             match self.reconciler(log).run(store.view(&self.mapping).unwrap().as_mut(), None) {
@@ -189,7 +195,7 @@ fn i12_an_unknown_outcome_of_a_reconcile_writes_nothing_twice(log: Log) {
 
 fn i12_a_reconcile_with_a_projection_behind_the_log_writes_nothing(log: Log) {
     let scene = Scene::of(projected(log, Sizes::LEAST));
-    let store = SqliteStore::new(&scene.migration.projection());
+    let store = SqliteStore::new(scene.migration.projection());
     let mut before = store.view(&scene.mapping).unwrap();
     execute(
         &scene.migration.legacy(),

@@ -13,7 +13,7 @@ use crate::port::boundary::{boundary, rows};
 use crate::port::event_log::{EventLog, LogWriter};
 use crate::port::legacy_source::{Cursor, LegacySource, Snapshot};
 use crate::port::progress::Progress;
-use crate::port::row_store::RowView;
+use crate::port::row_store::{RowView, StoreState};
 
 /// A reconcile of one legacy store with a projection that stands at the log's end.
 pub struct Reconcile<'a> {
@@ -48,8 +48,8 @@ const CHUNK_ROWS: usize = 2_000;
 impl Reconcile<'_> {
     /// Compares one fresh snapshot with `view`, writes what differs, and ends the replay's phase as `Done`.
     ///
-    /// The view must stand at the read-committed end, under the run lock: otherwise events would be written twice.
-    /// After an error of [`Kind::Unknown`] bring the projection to the end and run it again.
+    /// Runs under the run lock. The view must stand at the read-committed end: otherwise events would be written twice,
+    /// and the answer is [`Kind::Unknown`]. After an error of that kind bring the projection to the end and run it again.
     pub fn run(
         &self,
         view: &mut dyn RowView,
@@ -60,6 +60,7 @@ impl Reconcile<'_> {
         let checkpoint =
             writer.checkpoint().ok_or_else(|| Error::new(Kind::Refused, "there is no replay to reconcile"))?;
         let mut state = ReplayState::of(checkpoint)?;
+        self.require_whole(view.state())?;
         let mut snapshot = self.source.snapshot()?;
         state.snapshot_at = (self.now)();
         let store = format!("{}/{}", self.migration, self.source.kind());
@@ -103,6 +104,22 @@ impl Reconcile<'_> {
         state.phase = Phase::Done;
         self.commit(writer.as_mut(), &state)?;
         Ok((state, done))
+    }
+
+    /// Asked with the writer open: no commit of an older one is on its way any more. A log may answer a commit before
+    /// readers see its records, so a projection that was brought to the end just before may yet lack some.
+    fn require_whole(&self, stands: &StoreState) -> Result<()> {
+        for table in &self.mapping.tables {
+            for (partition, ends) in self.log.ends(&table.topic)? {
+                let at = stands.positions.get(&(table.topic.clone(), partition)).copied().unwrap_or(0);
+                if at < ends.committed {
+                    let place = format!("{}[{partition}]@{at}", table.topic);
+                    let message = format!("the projection stands at {place}, the log ends at {}", ends.committed);
+                    return Err(Error::unknown(message));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn emit(

@@ -22,7 +22,9 @@ on_both_logs!(
 );
 
 /// A codec that writes something else for some values.
-struct Lossy(fn(Value<'_>, &mut dyn FnMut(Value<'_>)));
+struct Lossy(fn(Value<'_>, Write<'_>));
+
+type Write<'w> = &'w mut dyn FnMut(Value<'_>);
 
 impl Codec for Lossy {
     fn write(&self, value: Value<'_>, out: &mut Vec<u8>) {
@@ -74,7 +76,7 @@ fn caught(log: Log, lossy: Lossy, column: &str) {
 }
 
 fn i04_zero_as_null_is_caught(log: Log) {
-    let zero_as_null = |value: Value<'_>, write: &mut dyn FnMut(Value<'_>)| {
+    let zero_as_null = |value: Value<'_>, write: Write<'_>| {
         write(match value {
             Value::Integer(0) => Value::Null,
             Value::Real(0.0) => Value::Null,
@@ -85,7 +87,7 @@ fn i04_zero_as_null_is_caught(log: Log) {
 }
 
 fn i04_integers_through_floating_point_are_caught(log: Log) {
-    let through_floating_point = |value: Value<'_>, write: &mut dyn FnMut(Value<'_>)| {
+    let through_floating_point = |value: Value<'_>, write: Write<'_>| {
         write(match value {
             Value::Integer(number) => Value::Integer(number as f64 as i64),
             value => value,
@@ -95,7 +97,7 @@ fn i04_integers_through_floating_point_are_caught(log: Log) {
 }
 
 fn i04_text_cut_at_nul_is_caught(log: Log) {
-    let cut_at_nul = |value: Value<'_>, write: &mut dyn FnMut(Value<'_>)| {
+    let cut_at_nul = |value: Value<'_>, write: Write<'_>| {
         write(match value {
             Value::Text(text) => Value::Text(text.split(|byte| *byte == 0).next().unwrap_or_default()),
             value => value,
@@ -105,7 +107,7 @@ fn i04_text_cut_at_nul_is_caught(log: Log) {
 }
 
 fn i04_lossy_utf8_is_caught(log: Log) {
-    let lossy_utf8 = |value: Value<'_>, write: &mut dyn FnMut(Value<'_>)| match value {
+    let lossy_utf8 = |value: Value<'_>, write: Write<'_>| match value {
         Value::Text(text) => write(Value::text(&String::from_utf8_lossy(text))),
         value => write(value),
     };
@@ -113,7 +115,7 @@ fn i04_lossy_utf8_is_caught(log: Log) {
 }
 
 fn i04_integers_as_reals_are_caught(log: Log) {
-    let integers_as_reals = |value: Value<'_>, write: &mut dyn FnMut(Value<'_>)| {
+    let integers_as_reals = |value: Value<'_>, write: Write<'_>| {
         write(match value {
             Value::Integer(number) => Value::Real(number as f64),
             value => value,

@@ -6,8 +6,8 @@ use rusqlite::Connection;
 use crate::support::acc::{Same, TABLES, assert_same_rows, schema};
 use crate::support::cli::{Log, Migration};
 use crate::support::flow::{
-    FLOW, bring_over, column, confirmed_pass, diff, execute, generated, has_finding, on_both_logs, projected, run_all,
-    started, table,
+    FLOW, bring_over, column, committed, confirmed_pass, diff, execute, generated, has_finding, on_both_logs,
+    projected, run_all, started, table,
 };
 
 on_both_logs!(
@@ -67,10 +67,11 @@ fn i05_after_an_unfinished_replay_a_diff_is_inconclusive(log: Log) {
     let migration = generated(log, Sizes::LEAST, "replay: {transaction_rows: 20}\n");
     migration.expect(&["provision", "apply"], 0);
     let mut child = started(&migration, &["replay", "--throttle", "50"], "throttled");
+    committed(&migration, &mut child);
     child.kill().unwrap();
     child.wait().unwrap();
     migration.expect(&["project"], 0);
-    let report = diff(&migration, &[], 1);
+    let report = diff(&migration, &[], 5);
     has_finding(&report, "replay-unfinished", "gap");
 
     let projection = Connection::open(migration.projection()).unwrap();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossfade::base::{Millis, hex};
+use crossfade::capture::ReplayState;
 use crossfade::demo::Sizes;
 use crossfade::embedded::EmbeddedLog;
 use crossfade::event::{Envelope, Sequence};
@@ -245,6 +246,16 @@ pub fn started(migration: &Migration, args: &[&str], text: &str) -> Child {
     // Whatever else it says must find a reader.
     std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
     child
+}
+
+/// Waits until a replay has committed something, while it goes on.
+pub fn committed(migration: &Migration, replay: &mut Child) {
+    let log = open_log(migration);
+    while ReplayState::read(log.as_ref(), &migration.name).unwrap().is_none_or(|(state, _)| state.count == 0) {
+        assert!(replay.try_wait().unwrap().is_none(), "the replay ended");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(replay.try_wait().unwrap().is_none(), "the replay ended");
 }
 
 pub fn now() -> Millis {

@@ -79,7 +79,9 @@ impl Context {
             Some(path) => Mapping::parse(&path.display().to_string(), &read_text(path)?)?,
             None => acc::mapping()?,
         };
-        config.check(&mapping)?;
+        let tables: Vec<_> =
+            mapping.tables.iter().map(|table| (table.name.as_str(), table.fields().collect())).collect();
+        config.check(&tables)?;
         Ok(Self { config, mapping: Arc::new(mapping), ui, stop, process: process() })
     }
 
@@ -242,7 +244,9 @@ impl Context {
         let (stage, told) = ending(&result);
         let journalled = journal.append(now(), stage, announced.seq, act, &told).and_then(|_| {
             boundary("journal.done");
-            lock.release(journal.head()?)
+            lock.release(journal.head()?)?;
+            boundary("lock.released");
+            Ok(())
         });
         // The act's own error says more than a failure to tell of it.
         let (value, _) = result?;

@@ -11,7 +11,7 @@ use crossfade::compare::{Evidence, Job, compare};
 use crossfade::control::{missing_topics, require_topics};
 use crossfade::diff::{Finding, Kind as Difference, Outcome, Sample, Severity, TableCoverage, verdict};
 use crossfade::event::codec::Exact;
-use crossfade::port::event_log::EventLog;
+use crossfade::port::event_log::{EventLog, Positions};
 use crossfade::port::journal::{Journal, Stage};
 use crossfade::port::legacy_source::LegacySource;
 use crossfade::port::memory_log::MemoryLog;
@@ -21,6 +21,7 @@ use serde_json::json;
 
 use crate::context::{Context, Unmapped, now, today};
 use crate::error::Exit;
+use crate::project::generation_start;
 use crate::report::{ReportArgs, Reports};
 
 const EXAMPLES: &str = "\
@@ -86,6 +87,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
                 snapshot: snapshot.as_mut(),
                 view: view.as_mut(),
                 log: Some(log.as_ref()),
+                from: &generation_start(context, log.as_ref())?,
                 ignore: &context.config.ignore,
                 today: &today(),
                 rejected: &rejected,
@@ -216,7 +218,8 @@ fn projection_view(
 }
 
 fn fold(context: &Context, log: &dyn EventLog, store: &dyn RowStore) -> Result<()> {
-    Projector { log, store, mapping: &context.mapping, progress: &context.progress() }.rebuild()?;
+    let from = generation_start(context, log)?;
+    Projector { log, store, mapping: &context.mapping, from: &from, progress: &context.progress() }.rebuild()?;
     Ok(())
 }
 
@@ -380,6 +383,7 @@ pub(crate) fn dry_run(
             snapshot: snapshot.as_mut(),
             view: view.as_mut(),
             log: None,
+            from: &Positions::new(),
             ignore: &[],
             today: &today(),
             rejected: &|table, row| table.broken(row).is_some(),

@@ -131,19 +131,50 @@ mod boundaries {
     use crate::error::Exit;
     use crate::ui::Ui;
 
-    /// `CROSSFADE_STOP_AT=name:n` waits for ever at the n-th meeting of a boundary, after saying so on stderr.
+    /// The n-th meeting of a boundary, written `name:n`.
+    struct Place {
+        name: String,
+        nth: u64,
+        met: AtomicU64,
+    }
+
+    impl Place {
+        fn of(variable: &str) -> Option<Self> {
+            let at = env(variable)?;
+            let (name, nth) = at.split_once(':').unwrap_or((&at, "1"));
+            Some(Self { name: name.to_owned(), nth: nth.parse().unwrap_or(1), met: AtomicU64::new(0) })
+        }
+
+        fn reached(&self, here: &str) -> bool {
+            here == self.name && self.met.fetch_add(1, Ordering::Relaxed) + 1 == self.nth
+        }
+    }
+
+    /// `CROSSFADE_STOP_AT=name:n` waits there for ever, `CROSSFADE_PAUSE_AT=name:n` until SIGCONT, both after saying so
+    /// on stderr; `CROSSFADE_TRACE_BOUNDARIES` names each one met; `CROSSFADE_TRANSACTION_ROWS` makes transactions small.
     pub(crate) fn install(ui: &Ui) {
-        let Some(at) = env("CROSSFADE_STOP_AT") else { return };
-        let (name, nth) =
-            at.split_once(':').map_or((at.clone(), 1), |(name, nth)| (name.to_owned(), nth.parse().unwrap_or(1)));
+        if let Some(rows) = env("CROSSFADE_TRANSACTION_ROWS").and_then(|rows| rows.parse().ok()) {
+            boundary::limit_rows(rows);
+        }
+        let (stop, pause) = (Place::of("CROSSFADE_STOP_AT"), Place::of("CROSSFADE_PAUSE_AT"));
+        let trace = env("CROSSFADE_TRACE_BOUNDARIES").is_some();
+        if stop.is_none() && pause.is_none() && !trace {
+            return;
+        }
         let ui = ui.clone();
-        let met = AtomicU64::new(0);
         boundary::install(Box::new(move |here| {
-            if here == name && met.fetch_add(1, Ordering::Relaxed) + 1 == nth {
+            if trace {
+                ui.error(&format!("met {here}"));
+            }
+            if stop.as_ref().is_some_and(|stop| stop.reached(here)) {
                 ui.error(&format!("boundary {here}"));
                 loop {
                     std::thread::park();
                 }
+            }
+            if pause.as_ref().is_some_and(|pause| pause.reached(here)) {
+                ui.error(&format!("boundary {here}"));
+                let _ = signal_hook::low_level::raise(signal_hook::consts::SIGSTOP);
             }
         }));
     }

@@ -8,8 +8,10 @@ use std::time::Instant;
 use clap::Args;
 use crossfade::base::words::{counted, number};
 use crossfade::base::{Error, Result, rfc3339};
+use crossfade::capture::ReplayState;
 use crossfade::control::require_topics;
 use crossfade::port::boundary::boundary;
+use crossfade::port::event_log::{EventLog, Positions};
 use crossfade::project::{Projected, Projector, snapshot};
 use serde_json::json;
 
@@ -51,8 +53,14 @@ pub(crate) fn run(args: &ProjectArgs, context: &Context) -> Result<Exit> {
     if args.live && context.ui.output == Output::Table {
         context.ui.note("folding events as they come; Ctrl-C ends it");
     }
-    let projector =
-        Projector { log: log.as_ref(), store: store.as_ref(), mapping: &context.mapping, progress: &progress };
+    let from = generation_start(context, log.as_ref())?;
+    let projector = Projector {
+        log: log.as_ref(),
+        store: store.as_ref(),
+        mapping: &context.mapping,
+        from: &from,
+        progress: &progress,
+    };
     let restored = args.restore.as_deref().map(|file| Ok((file, check_snapshot(file)?))).transpose()?;
     if let Some(file) = &args.snapshot {
         // Taken and given back at once: a path that cannot be written fails before the work.
@@ -83,6 +91,12 @@ pub(crate) fn run(args: &ProjectArgs, context: &Context) -> Result<Exit> {
     tell(context, &projected, began.elapsed().as_secs_f64(), &store.describe(), args.snapshot.as_deref().zip(trailer))
 }
 
+/// Where the events of the replay's generation begin.
+pub(crate) fn generation_start(context: &Context, log: &dyn EventLog) -> Result<Positions> {
+    let state = ReplayState::read(log, &context.config.migration)?;
+    Ok(state.map(|(state, _)| state.begins_at()).unwrap_or_default())
+}
+
 fn open_snapshot(file: &Path) -> Result<File> {
     File::open(file).map_err(|error| {
         Error::config(format!("{} cannot be read", file.display()))
@@ -109,17 +123,28 @@ fn write_snapshot(
     cluster: &str,
 ) -> Result<crossfade::fold::snapshot::Trailer> {
     let temporary = part_of(file);
-    let failed =
-        |error: std::io::Error| Error::failed(format!("{} cannot be written", temporary.display())).because(error);
-    let mut out = BufWriter::new(File::create(&temporary).map_err(failed)?);
-    let place = (context.config.migration.as_str(), cluster);
-    let trailer = snapshot::write(store, &context.mapping, place, rfc3339(now()), &mut out)?;
-    out.flush().map_err(failed)?;
-    out.get_ref().sync_all().map_err(failed)?;
-    boundary("snapshot.temporary-written");
-    std::fs::rename(&temporary, file).map_err(failed)?;
-    boundary("snapshot.renamed");
-    Ok(trailer)
+    let write = || {
+        let mut out = BufWriter::new(File::create(&temporary).map_err(snapshot::io)?);
+        let place = (context.config.migration.as_str(), cluster);
+        let trailer = snapshot::write(store, &context.mapping, place, rfc3339(now()), &mut out)?;
+        out.flush().map_err(snapshot::io)?;
+        out.get_ref().sync_all().map_err(snapshot::io)?;
+        boundary("snapshot.temporary-written");
+        std::fs::rename(&temporary, file).map_err(snapshot::io)?;
+        boundary("snapshot.renamed");
+        Ok(trailer)
+    };
+    write().map_err(|error: Error| {
+        // Half a snapshot helps nobody, and its room may.
+        let _ = std::fs::remove_file(&temporary);
+        let told = Error::new(error.kind(), format!("{}: {error}", file.display()));
+        let hint = error.help().map(str::to_owned);
+        let told = told.because(error);
+        match hint {
+            Some(hint) => told.hint(hint),
+            None => told,
+        }
+    })
 }
 
 fn tell(

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use crossfade::base::Result;
 use crossfade::base::words::counted;
 use crossfade::control::missing_topics;
+use crossfade::port::boundary::boundary;
 use crossfade::port::event_log::own_topics;
 use serde_json::json;
 
@@ -38,6 +39,7 @@ fn apply(context: &Context) -> Result<Exit> {
     if !missing.is_empty() {
         // The run lock lives in the tool's own topics, so these come first; creating them twice does no harm.
         log.create_topics(&own_topics(migration))?;
+        boundary("provision.own-topics-created");
         let detail = json!({ "log": log.describe(), "create": names });
         context.act(log.as_ref(), "provision apply", &detail, || {
             let rest = missing_topics(log.as_ref(), &context.mapping, migration)?;

@@ -17,6 +17,9 @@ pub struct Rejected<'a> {
     pub reason: String,
 }
 
+/// Why a row without a usable key is rejected.
+pub(super) const NO_KEY: &str = "its key is null or a blob, and no event can have such a key";
+
 /// Takes rejected rows when the operator asked for quarantine.
 pub type Quarantined<'a> = dyn FnMut(&Rejected<'_>) -> Result<()> + Send + 'a;
 
@@ -61,7 +64,7 @@ impl<'a> Emitter<'a> {
             return Ok(Err(broken.to_string()));
         }
         let Ok(event) = self.encoders[table].encode(change) else {
-            return Ok(Err("its key is null or a blob, and no event can have such a key".to_owned()));
+            return Ok(Err(NO_KEY.to_owned()));
         };
         let (size, limit) = (event.size(), self.limits[mapped.topic.as_str()]);
         if size > limit {

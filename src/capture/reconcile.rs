@@ -1,17 +1,17 @@
 //! One pass that compares rows with the fold and emits what differs.
 
-use super::emit::{Emitter, Quarantined, reject};
+use super::emit::{Emitter, NO_KEY, Quarantined, reject};
 use super::state::{Phase, ReplayState, WRITER_ROLE};
 use crate::base::{Error, Kind, Millis, Result};
 use crate::compare::{Pair, differences};
 use crate::event::codec::Codec;
 use crate::event::encode::RowChange;
-use crate::event::id::reconcile_change;
-use crate::event::{Op, Stamp};
-use crate::mapping::{KeyText, Mapping};
-use crate::port::boundary::boundary;
+use crate::event::id::{no_previous, reconcile_change};
+use crate::event::{Op, Sequence, Stamp};
+use crate::mapping::{KeyText, Mapping, Rows, Table, Value};
+use crate::port::boundary::{boundary, rows};
 use crate::port::event_log::{EventLog, LogWriter};
-use crate::port::legacy_source::LegacySource;
+use crate::port::legacy_source::{Cursor, LegacySource, Snapshot};
 use crate::port::progress::Progress;
 use crate::port::row_store::RowView;
 
@@ -43,6 +43,7 @@ impl Reconciled {
 
 /// Events in one transaction.
 const TRANSACTION_EVENTS: u64 = 20_000;
+const CHUNK_ROWS: usize = 2_000;
 
 impl Reconcile<'_> {
     /// Compares one fresh snapshot with `view`, writes what differs, and ends the replay's phase as `Done`.
@@ -55,6 +56,7 @@ impl Reconcile<'_> {
         mut quarantine: Option<&mut Quarantined<'_>>,
     ) -> Result<(ReplayState, Reconciled)> {
         let mut writer = self.log.open_writer(&format!("{}/{WRITER_ROLE}", self.migration), self.instance)?;
+        boundary("reconcile.writer-open");
         let checkpoint =
             writer.checkpoint().ok_or_else(|| Error::new(Kind::Refused, "there is no replay to reconcile"))?;
         let mut state = ReplayState::of(checkpoint)?;
@@ -68,7 +70,7 @@ impl Reconcile<'_> {
         let mut quarantined = 0;
         let mut open = 0;
         let mut keys = (KeyText::default(), KeyText::default());
-        differences(self.mapping, snapshot.as_mut(), view, self.progress, &mut |pairs| {
+        let counts = differences(self.mapping, snapshot.as_mut(), view, self.progress, &mut |pairs| {
             for pair in pairs {
                 for op in changes(pair, &mut keys).iter().copied() {
                     match self.emit(&mut emitter, writer.as_mut(), pair, op, &mut state)? {
@@ -87,12 +89,16 @@ impl Reconcile<'_> {
                     open += 1;
                 }
             }
-            if open >= TRANSACTION_EVENTS {
+            if open >= rows(TRANSACTION_EVENTS) {
                 self.commit(writer.as_mut(), &state)?;
                 open = 0;
             }
             self.progress.check()
         })?;
+        for (table, counts) in self.mapping.tables.iter().zip(&counts).filter(|(_, counts)| counts.skipped > 0) {
+            reject_unidentified(table, snapshot.as_mut(), quarantine.as_deref_mut())?;
+            quarantined += counts.skipped;
+        }
         state.quarantined = quarantined;
         state.phase = Phase::Done;
         self.commit(writer.as_mut(), &state)?;
@@ -107,18 +113,17 @@ impl Reconcile<'_> {
         op: Op,
         state: &mut ReplayState,
     ) -> Result<std::result::Result<(), String>> {
-        let previous = pair.projected.map_or([0; 16], |(_, last)| last.id);
+        let count = state.count + 1;
+        let none = || no_previous(Sequence { generation: state.generation, count });
+        let previous = pair.projected.map_or_else(none, |(_, last)| last.id);
         let old = pair.projected.map(|(row, _)| row);
         let Some(row) = (if op == Op::Delete { old } else { pair.legacy }) else { return Ok(Ok(())) };
         let change = reconcile_change(previous, (op != Op::Delete).then_some(row));
         let before = if op == Op::Update { old } else { None };
-        let appended = emitter.append(
-            writer,
-            pair.table.index,
-            RowChange { op, row, before, change: &change, count: state.count + 1 },
-        )?;
+        let appended =
+            emitter.append(writer, pair.table.index, RowChange { op, row, before, change: &change, count })?;
         if appended.is_ok() {
-            state.count += 1;
+            state.count = count;
         }
         Ok(appended)
     }
@@ -128,6 +133,26 @@ impl Reconcile<'_> {
         writer.commit(&self.mapping.hash, state.to_json()?)?;
         boundary("reconcile.after-commit");
         Ok(())
+    }
+}
+
+/// Rejects the rows of a table that no event can speak of, because their identity is null or a blob.
+fn reject_unidentified(
+    table: &Table,
+    snapshot: &mut dyn Snapshot,
+    mut quarantine: Option<&mut Quarantined<'_>>,
+) -> Result<()> {
+    let (mut rows, mut cursor) = (Rows::default(), Cursor::default());
+    loop {
+        snapshot.read(table, &mut cursor, CHUNK_ROWS, &mut rows)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for row in rows.iter() {
+            if table.identity.iter().any(|cell| matches!(row.get(*cell), Value::Null | Value::Blob(_))) {
+                reject(table, row, NO_KEY.to_owned(), quarantine.as_deref_mut())?;
+            }
+        }
     }
 }
 

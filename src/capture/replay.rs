@@ -12,7 +12,7 @@ use crate::event::id::base_change;
 use crate::event::{Op, Stamp};
 use crate::mapping::{Mapping, Rows};
 use crate::port::boundary::boundary;
-use crate::port::event_log::{EventLog, LogWriter};
+use crate::port::event_log::{EventLog, LogWriter, ends};
 use crate::port::legacy_source::{Cursor, LegacySource};
 use crate::port::progress::Progress;
 
@@ -73,6 +73,16 @@ pub struct Copied {
 /// Attempts after a commit whose outcome was not known.
 const PROBES: u32 = 5;
 
+/// What the first attempt of a run found. An attempt after an unknown outcome goes by it too: the checkpoint may be
+/// this run's own by then.
+#[derive(Clone, Copy)]
+struct Begun {
+    /// The generation to be copied.
+    generation: u32,
+    /// Rows copied by earlier runs.
+    rows: u64,
+}
+
 /// A chunk on its way from the reading to the writing thread.
 struct Chunk {
     table: usize,
@@ -89,16 +99,13 @@ impl Replay<'_> {
     /// Safe to run again after any kill. A commit with an unknown outcome is settled by opening the writer again and
     /// reading its checkpoint; rows never commit twice in a generation.
     pub fn copy(&self, mut quarantine: Option<&mut Quarantined<'_>>) -> Result<Copied> {
-        let mut rows = 0;
         let mut probes = 0;
-        let mut recopy = self.settings.recopy;
+        let mut begun = None;
         loop {
-            let attempt = self.attempt(recopy, &mut rows, quarantine.as_deref_mut());
+            let attempt = self.attempt(&mut begun, quarantine.as_deref_mut());
             match attempt {
                 Err(error) if error.kind() == Kind::Unknown && probes < PROBES => {
                     probes += 1;
-                    // Once begun, the new generation is found in the checkpoint; asking for it again would start another.
-                    recopy = recopy && rows == 0;
                     self.progress.note(&format!("{error}; asking the log what it has"));
                 }
                 other => return other,
@@ -106,13 +113,18 @@ impl Replay<'_> {
         }
     }
 
-    fn attempt(&self, recopy: bool, copied: &mut u64, quarantine: Option<&mut Quarantined<'_>>) -> Result<Copied> {
+    fn attempt(&self, begun: &mut Option<Begun>, quarantine: Option<&mut Quarantined<'_>>) -> Result<Copied> {
         let mut writer =
             self.log.open_writer(&format!("{}/{WRITER_ROLE}", self.settings.migration), &self.settings.instance)?;
         boundary("replay.writer-open");
-        let (mut state, resumed) = self.resume(writer.as_ref(), recopy)?;
+        let (mut state, resumed) = self.resume(writer.as_ref(), begun)?;
+        let copied = |state: ReplayState| {
+            let before = begun.map_or(0, |begun| begun.rows);
+            let rows = state.copied.values().sum::<u64>().saturating_sub(before);
+            Copied { state, rows, resumed }
+        };
         if state.phase != Phase::Base {
-            return Ok(Copied { state, rows: *copied, resumed });
+            return Ok(copied(state));
         }
         let expected = self.expected(&state)?;
         self.progress.begin("replay", Some(expected));
@@ -121,7 +133,7 @@ impl Replay<'_> {
             let (empty, emptied) = channel();
             let (first, cursor) = (self.start_table(&state), state.cursor.clone());
             let reader = scope.spawn(move || self.read(first, cursor, &full, &emptied));
-            let written = self.write(writer.as_mut(), &mut state, copied, filled, empty, quarantine);
+            let written = self.write(writer.as_mut(), &mut state, filled, empty, quarantine);
             let read = reader.join().map_err(|_| Error::failed("the reading thread of replay panicked"))?;
             written?;
             read
@@ -132,19 +144,24 @@ impl Replay<'_> {
         writer.commit(&self.mapping.hash, state.to_json()?)?;
         boundary("replay.after-done");
         self.progress.end();
-        Ok(Copied { state, rows: *copied, resumed })
+        Ok(copied(state))
     }
 
     /// The state to go on from, and whether it is an earlier run's.
-    fn resume(&self, writer: &dyn LogWriter, recopy: bool) -> Result<(ReplayState, bool)> {
+    fn resume(&self, writer: &dyn LogWriter, begun: &mut Option<Begun>) -> Result<(ReplayState, bool)> {
         let now = (self.now)();
         let Some(checkpoint) = writer.checkpoint() else {
+            begun.get_or_insert(Begun { generation: 1, rows: 0 });
             return Ok((ReplayState::first(now), false));
         };
         let mut state = ReplayState::of(checkpoint)?;
-        if recopy {
-            let generation = state.generation + 1;
-            return Ok((ReplayState { generation, ..ReplayState::first(now) }, false));
+        let begun = begun.get_or_insert_with(|| match self.settings.recopy {
+            true => Begun { generation: state.generation + 1, rows: 0 },
+            false => Begun { generation: state.generation, rows: state.copied.values().sum() },
+        });
+        if state.generation < begun.generation {
+            let generation = begun.generation;
+            return Ok((ReplayState { generation, begins_at: self.log_ends()?, ..ReplayState::first(now) }, false));
         }
         if checkpoint.plan_hash != self.mapping.hash {
             let message =
@@ -158,6 +175,11 @@ impl Replay<'_> {
             state.snapshot_at = now;
         }
         Ok((state, true))
+    }
+
+    fn log_ends(&self) -> Result<Vec<(String, i32, i64)>> {
+        let ends = ends(self.log, self.mapping)?;
+        Ok(ends.into_iter().map(|((topic, partition), end)| (topic, partition, end)).collect())
     }
 
     fn start_table(&self, state: &ReplayState) -> usize {
@@ -206,7 +228,6 @@ impl Replay<'_> {
         &self,
         writer: &mut dyn LogWriter,
         state: &mut ReplayState,
-        copied: &mut u64,
         filled: Receiver<Chunk>,
         empty: Sender<Rows>,
         mut quarantine: Option<&mut Quarantined<'_>>,
@@ -235,7 +256,6 @@ impl Replay<'_> {
             state.cursor = chunk.cursor;
             state.resumed |= chunk.reopened;
             *state.copied.entry(table.name.clone()).or_default() += rows;
-            *copied += rows;
             open += rows;
             self.progress.advance(rows);
             let _ = empty.send(chunk.rows);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Millis, Result};
-use crate::port::event_log::{Checkpoint, EventLog};
+use crate::port::event_log::{Checkpoint, EventLog, Positions};
 use crate::port::legacy_source::Cursor;
 
 /// The role under which replay writes; its writer is `<migration>/replay`.
@@ -33,6 +33,9 @@ pub struct ReplayState {
     /// The table being copied, by name.
     pub table: String,
     pub cursor: Cursor,
+    /// Where the log ended when this generation began, by (topic, partition); its events lie behind. Empty in the first.
+    #[serde(default)]
+    pub begins_at: Vec<(String, i32, i64)>,
     /// Rows copied per table.
     pub copied: BTreeMap<String, u64>,
     pub quarantined: u64,
@@ -62,6 +65,11 @@ impl ReplayState {
             Some(checkpoint) => Ok(Some((Self::of(&checkpoint)?, checkpoint.plan_hash))),
             None => Ok(None),
         }
+    }
+
+    /// Where a fold of this generation begins: what lies before may have been written under another mapping.
+    pub fn begins_at(&self) -> Positions {
+        self.begins_at.iter().map(|(topic, partition, offset)| ((topic.clone(), *partition), *offset)).collect()
     }
 
     pub fn to_json(&self) -> Result<serde_json::Value> {

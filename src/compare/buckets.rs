@@ -31,7 +31,8 @@ impl Digest {
 
     pub(super) fn add(&mut self, table: &Table, row: Row<'_>) {
         self.rows += 1;
-        let Some(bucket) = bucket(table, row, &mut self.scratch) else {
+        let identity = table.identity.iter().map(|cell| row.get(*cell));
+        let Some(bucket) = bucket(identity, &mut self.scratch) else {
             self.skipped += 1;
             return;
         };
@@ -55,11 +56,10 @@ impl Digest {
     }
 }
 
-/// The bucket of a row by its identity, whose image is left in `scratch`; `None` for an identity no event can have.
-pub(super) fn bucket(table: &Table, row: Row<'_>, scratch: &mut Vec<u8>) -> Option<usize> {
+/// The bucket of an identity, whose image is left in `scratch`; `None` for an identity no event can have.
+pub(super) fn bucket<'a>(identity: impl Iterator<Item = Value<'a>>, scratch: &mut Vec<u8>) -> Option<usize> {
     scratch.clear();
-    for cell in &table.identity {
-        let value = row.get(*cell);
+    for value in identity {
         if matches!(value, Value::Null | Value::Blob(_)) {
             return None;
         }

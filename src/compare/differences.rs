@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::buckets::{BUCKETS, Digest, bucket};
 use crate::base::{Error, Result};
 use crate::fold::LastEvent;
-use crate::mapping::{Mapping, Row, Rows, Table};
+use crate::mapping::{Mapping, Row, Rows, Table, Value};
 use crate::port::legacy_source::{Cursor, Snapshot};
 use crate::port::progress::Progress;
 use crate::port::row_store::RowView;
@@ -146,22 +146,24 @@ impl Side {
         Self { rows: Rows::new(table.width()), lasts: Vec::new(), places: HashMap::new(), scratch: Vec::new() }
     }
 
-    fn add(&mut self, table: &Table, row: Row<'_>, pass: &[bool]) -> bool {
-        let Some(number) = bucket(table, row, &mut self.scratch) else { return false };
-        if pass[number] {
+    fn add(&mut self, table: &Table, row: Row<'_>) {
+        if bucket(table.identity.iter().map(|cell| row.get(*cell)), &mut self.scratch).is_some() {
             self.places.insert(self.scratch.clone(), self.rows.len());
             self.rows.push_row(row);
         }
-        pass[number]
     }
+}
+
+/// Whether an identity lies in one of a pass's buckets.
+fn in_pass(pass: &[bool]) -> impl FnMut(&[Value<'_>]) -> bool {
+    let mut scratch = Vec::new();
+    move |identity| bucket(identity.iter().copied(), &mut scratch).is_some_and(|number| pass[number])
 }
 
 fn collect_legacy(table: &Table, snapshot: &mut dyn Snapshot, pass: &[bool]) -> Result<Side> {
     let mut side = Side::new(table);
-    each_legacy(table, snapshot, &mut |rows| {
-        for row in rows.iter() {
-            side.add(table, row, pass);
-        }
+    snapshot.pick(table, &mut in_pass(pass), &mut |rows| {
+        rows.iter().for_each(|row| side.add(table, row));
         Ok(())
     })?;
     Ok(side)
@@ -169,12 +171,9 @@ fn collect_legacy(table: &Table, snapshot: &mut dyn Snapshot, pass: &[bool]) -> 
 
 fn collect_view(table: &Table, view: &mut dyn RowView, pass: &[bool]) -> Result<Side> {
     let mut side = Side::new(table);
-    view.scan(table, &mut |rows, lasts| {
-        for (row, last) in rows.iter().zip(lasts) {
-            if side.add(table, row, pass) {
-                side.lasts.push(*last);
-            }
-        }
+    view.pick(table, &mut in_pass(pass), &mut |rows, lasts| {
+        rows.iter().for_each(|row| side.add(table, row));
+        side.lasts.extend_from_slice(lasts);
         Ok(())
     })?;
     Ok(side)

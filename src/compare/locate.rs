@@ -4,15 +4,20 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use super::Pair;
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::event::partition::partition;
 use crate::event::{Decoder, Envelope, Op, Sequence};
 use crate::fold::{LastEvent, Trace, Traced};
-use crate::mapping::{KeyText, Mapping, Row, Table};
+use crate::mapping::{KeyText, Mapping, Row, Rows, Table};
 use crate::port::event_log::{Batch, EventLog, Positions};
 
 /// The trace of each pair, in order. Reads only the partitions the pairs' keys lie in, up to the read-committed end.
-pub(super) fn traces(log: &dyn EventLog, mapping: &Mapping, pairs: &[Pair<'_>]) -> Result<Vec<Trace>> {
+pub(super) fn traces(
+    log: &dyn EventLog,
+    mapping: &Mapping,
+    begin: &Positions,
+    pairs: &[Pair<'_>],
+) -> Result<Vec<Trace>> {
     let mut traces: Vec<Trace> = pairs.iter().map(|pair| Trace::new(pair.legacy.map(|row| row.to_rows()))).collect();
     let mut identities: HashMap<(usize, Vec<u8>), usize> = HashMap::new();
     let mut keys: HashSet<Vec<u8>> = HashSet::new();
@@ -40,40 +45,82 @@ pub(super) fn traces(log: &dyn EventLog, mapping: &Mapping, pairs: &[Pair<'_>]) 
     }
     for place in places {
         if let Some(found) = ends[&place.0].get(&place.1).filter(|found| found.committed > found.low) {
-            from.insert(place.clone(), found.low);
+            from.insert(place.clone(), begin.get(&place).copied().unwrap_or(0).max(found.low));
             until.insert(place, found.committed);
         }
     }
-    if from.is_empty() {
-        return Ok(traces);
+    let search = Search { log, mapping, identities: &identities, keys: &keys };
+    // Reading the log is most of the work, so two threads share its partitions.
+    let (mut one, mut two) = (Positions::new(), Positions::new());
+    for (number, (place, at)) in from.into_iter().enumerate() {
+        if number % 2 == 0 {
+            one.insert(place, at)
+        } else {
+            two.insert(place, at)
+        };
     }
-    let mut reader = log.open_reader(&from)?;
-    let (mut batch, mut decoder) = (Batch::default(), Decoder::new(mapping));
-    let mut chunks = decoder.chunks();
-    while until.iter().any(|(place, end)| reader.positions().get(place).is_none_or(|at| at < end)) {
-        reader.read(&mut batch, 4_000, Duration::from_millis(100))?;
-        for record in batch.iter() {
-            if !keys.contains(record.key) {
-                continue;
-            }
-            let Some(envelope) = Envelope::read(record.headers())?.filter(Envelope::authoritative) else { continue };
-            let event = decoder.decode(record.value, record.key, &mut chunks)?;
-            let table = &mapping.tables[event.table];
-            let rows = &mut chunks[event.table];
-            if let Some(number) = identities.get(&(event.table, identity(table, rows.row(0)))) {
-                let last = LastEvent {
-                    partition: record.partition,
-                    offset: record.offset,
-                    id: envelope.id,
-                    sequence: Sequence::number(envelope.sequence),
-                };
-                let image = (event.op != Op::Delete).then(|| rows.row(0));
-                traces[*number].apply(image, Traced { last, event_type: envelope.event_type.to_owned() });
-            }
-            rows.reset(table.width());
-        }
+    let mut found = std::thread::scope(|scope| {
+        let there = scope.spawn(|| search.read(&two, &until));
+        let mut here = search.read(&one, &until)?;
+        here.extend(there.join().map_err(|_| Error::failed("a thread reading the log panicked"))??);
+        Ok::<_, Error>(here)
+    })?;
+    found.sort_by_key(|found| (found.event.last.sequence, found.event.last.partition, found.event.last.offset));
+    for Found { number, image, event } in found {
+        traces[number].apply(image.as_ref().map(|rows| rows.row(0)), event);
     }
     Ok(traces)
+}
+
+/// An event of a pair, by the pair's number.
+struct Found {
+    number: usize,
+    image: Option<Rows>,
+    event: Traced,
+}
+
+struct Search<'a> {
+    log: &'a dyn EventLog,
+    mapping: &'a Mapping,
+    identities: &'a HashMap<(usize, Vec<u8>), usize>,
+    keys: &'a HashSet<Vec<u8>>,
+}
+
+impl Search<'_> {
+    /// The events of the pairs in these partitions.
+    fn read(&self, from: &Positions, until: &Positions) -> Result<Vec<Found>> {
+        let mut found = Vec::new();
+        if from.is_empty() {
+            return Ok(found);
+        }
+        let mut reader = self.log.open_reader(from)?;
+        let (mut batch, mut decoder) = (Batch::only(self.keys.clone()), Decoder::new(self.mapping));
+        let mut chunks = decoder.chunks();
+        while reader.positions().iter().any(|(place, at)| at < &until[place]) {
+            reader.read(&mut batch, 4_000, Duration::from_millis(100))?;
+            for record in batch.iter() {
+                let Some(envelope) = Envelope::read(record.headers())?.filter(Envelope::authoritative) else {
+                    continue;
+                };
+                let event = decoder.decode(record.value, record.key, &mut chunks)?;
+                let table = &self.mapping.tables[event.table];
+                let rows = &mut chunks[event.table];
+                if let Some(number) = self.identities.get(&(event.table, identity(table, rows.row(0)))) {
+                    let last = LastEvent {
+                        partition: record.partition,
+                        offset: record.offset,
+                        id: envelope.id,
+                        sequence: Sequence::number(envelope.sequence),
+                    };
+                    let image = (event.op != Op::Delete).then(|| rows.row(0).to_rows());
+                    let event = Traced { last, event_type: envelope.event_type.to_owned() };
+                    found.push(Found { number: *number, image, event });
+                }
+                rows.reset(table.width());
+            }
+        }
+        Ok(found)
+    }
 }
 
 fn identity(table: &Table, row: Row<'_>) -> Vec<u8> {

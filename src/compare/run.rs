@@ -8,7 +8,7 @@ use crate::event::codec::{Codec, Exact};
 use crate::event::id;
 use crate::fold::{Trace, Traced};
 use crate::mapping::{Mapping, Row, Table};
-use crate::port::event_log::EventLog;
+use crate::port::event_log::{EventLog, Positions};
 use crate::port::legacy_source::Snapshot;
 use crate::port::progress::Progress;
 use crate::port::row_store::RowView;
@@ -20,6 +20,8 @@ pub struct Job<'a> {
     pub view: &'a mut dyn RowView,
     /// Read for differing keys only; without it no event is named.
     pub log: Option<&'a dyn EventLog>,
+    /// Where the events in force begin; partitions that are not named begin at their start.
+    pub from: &'a Positions,
     pub ignore: &'a [Ignored],
     /// `YYYY-MM-DD`.
     pub today: &'a str,
@@ -41,14 +43,14 @@ const SHOWN: usize = 2_000;
 
 /// Compares every mapped row; `each` gets every differing key with its kind, explained ones too.
 pub fn compare(job: Job<'_>, each: &mut dyn FnMut(&Sample) -> Result<()>) -> Result<Evidence> {
-    let Job { mapping, snapshot, view, log, ignore, today, rejected, max_samples, progress } = job;
+    let Job { mapping, snapshot, view, log, from, ignore, today, rejected, max_samples, progress } = job;
     let coverage =
         |table: &Table| TableCoverage { table: table.name.clone(), state: "mapped".into(), ..TableCoverage::default() };
     let mut tables: Vec<TableCoverage> = mapping.tables.iter().map(coverage).collect();
     let mut samples = Vec::new();
     let counts = differences(mapping, snapshot, view, progress, &mut |pairs| {
         let traced = match log {
-            Some(log) => traces(log, mapping, pairs)?.into_iter().map(Some).collect(),
+            Some(log) => traces(log, mapping, from, pairs)?.into_iter().map(Some).collect(),
             None => (0..pairs.len()).map(|_| None).collect::<Vec<_>>(),
         };
         for (pair, trace) in pairs.iter().zip(&traced) {

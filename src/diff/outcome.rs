@@ -162,19 +162,25 @@ pub struct Ignored {
     pub expires: String,
 }
 
-/// The verdict and its reason. Order of precedence: a difference or a failure finding, then a gap, a skipped row or
-/// nothing compared at all, then PASS.
+/// Codes of findings under which the two sides do not stand at one position: what differs then says nothing yet.
+const UNFIT: [&str; 4] = ["no-replay", "replay-unfinished", "no-projection", "projection-behind"];
+
+/// The verdict and its reason. Order of precedence: a failure finding, then sides that do not stand at one position, then
+/// a difference, then another gap, a skipped row or nothing compared at all, then PASS.
 pub fn verdict(tables: &[TableCoverage], findings: &[Finding]) -> (Verdict, String) {
     let differing: u64 = tables.iter().map(TableCoverage::differing).sum();
     let compared: u64 = tables.iter().map(|table| table.compared).sum();
     let skipped: u64 = tables.iter().map(|table| table.skipped).sum();
     let worst = |severity| findings.iter().find(|finding| finding.severity == severity);
+    if let Some(failure) = worst(Severity::Failure) {
+        return (Verdict::Fail, failure.text.clone());
+    }
+    if let Some(unfit) = findings.iter().find(|finding| UNFIT.contains(&finding.code)) {
+        return (Verdict::Inconclusive, unfit.text.clone());
+    }
     if differing > 0 {
         let verb = if differing == 1 { "differs" } else { "differ" };
         return (Verdict::Fail, format!("{} of {} {verb}", number(differing), counted(compared, "row")));
-    }
-    if let Some(failure) = worst(Severity::Failure) {
-        return (Verdict::Fail, failure.text.clone());
     }
     if let Some(gap) = worst(Severity::Gap) {
         return (Verdict::Inconclusive, gap.text.clone());
@@ -205,6 +211,7 @@ mod tests {
     #[test]
     fn i05_no_empty_green_the_truth_table() {
         let gap = Finding { code: "projection-behind", severity: Severity::Gap, text: "behind".into() };
+        let quarantined = Finding { code: "quarantined", severity: Severity::Gap, text: "kept back".into() };
         let failure = Finding { code: "ignore-rule-expired", severity: Severity::Failure, text: "expired".into() };
         let note = Finding { code: "unmapped-table", severity: Severity::Note, text: "note".into() };
         let cases = [
@@ -215,7 +222,8 @@ mod tests {
             (vec![table(3, 1, 0)], vec![], Verdict::Inconclusive),
             (vec![table(3, 0, 0)], vec![gap.clone()], Verdict::Inconclusive),
             (vec![table(3, 0, 0)], vec![gap.clone(), failure], Verdict::Fail),
-            (vec![table(3, 1, 1)], vec![gap], Verdict::Fail),
+            (vec![table(3, 1, 1)], vec![gap], Verdict::Inconclusive),
+            (vec![table(3, 1, 1)], vec![quarantined], Verdict::Fail),
         ];
         for (tables, findings, expected) in cases {
             assert_eq!(verdict(&tables, &findings).0, expected, "{tables:?} {findings:?}");

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Op;
 use super::encode::VERSION;
+use super::{Op, in_order};
 use crate::base::{Error, Result};
 use crate::mapping::{Mapping, Rows, Table, Value};
 
@@ -22,6 +22,8 @@ pub struct RowEvent {
 }
 
 /// Reads row events of a mapping.
+///
+/// What an [`super::Encoder`] wrote is read in one pass, straight into the chunk; anything else once more, by the column.
 #[derive(Debug)]
 pub struct Decoder<'m> {
     mapping: &'m Mapping,
@@ -46,7 +48,7 @@ struct RawEvent<'a> {
 
 #[derive(Deserialize)]
 struct Version {
-    v: u32,
+    v: u64,
 }
 
 impl<'m> Decoder<'m> {
@@ -59,15 +61,18 @@ impl<'m> Decoder<'m> {
     ///
     /// Refuses a version newer than this tool, an unknown table, a missing or unknown column; then nothing is appended.
     pub fn decode(&mut self, value: &[u8], key: &[u8], tables: &mut [Rows]) -> Result<RowEvent> {
+        if let Some(event) = in_order::event(self.mapping, value, key, tables) {
+            return Ok(event);
+        }
         let first = match self.read(value, key, tables) {
             Ok(event) => return Ok(event),
             Err(error) => error,
         };
-        let version = serde_json::from_slice::<Version>(value).map_or(VERSION, |version| version.v);
-        if version > VERSION {
+        let version = serde_json::from_slice::<Version>(value).map_or(u64::from(VERSION), |version| version.v);
+        let Some(version) = u32::try_from(version).ok().filter(|version| *version <= VERSION) else {
             let message = format!("an event has version {version}; this tool reads up to version {VERSION}");
             return Err(Error::refused(message).hint("use the tool version that wrote it, or a newer one"));
-        }
+        };
         if version < VERSION {
             return self.read(&super::upcast::upcast(value, version)?, key, tables);
         }
@@ -100,13 +105,15 @@ impl<'m> Decoder<'m> {
 
     /// Reads a row image and appends it to `rows`; on an error nothing is appended.
     pub fn row(&mut self, table: &Table, op: Op, json: &str, key: &[u8], rows: &mut Rows) -> Result<()> {
+        if in_order::row(table, op, json, key, rows) {
+            return Ok(());
+        }
+        let corrupt = || Error::corrupt(format!("a row image of table '{}' cannot be read", table.name));
         self.fields.reset(1);
         self.found.clear();
         self.found.resize(table.field_count(), None);
-        let seed = RowSeed { table, fields: &mut self.fields, found: &mut self.found };
-        seed.deserialize(&mut serde_json::Deserializer::from_str(json)).map_err(|error| {
-            Error::corrupt(format!("a row image of table '{}' cannot be read", table.name)).because(error)
-        })?;
+        let columns = ColumnsSeed { table, fields: &mut self.fields, found: &mut self.found };
+        whole(json, columns).map_err(|error| corrupt().because(error))?;
         let needed = |cell: &usize| op != Op::Delete || table.identity.contains(cell);
         if let Some(cell) = (0..self.found.len()).find(|cell| self.found[*cell].is_none() && needed(cell)) {
             let field = table.fields().nth(cell).unwrap_or_default();
@@ -125,8 +132,7 @@ impl<'m> Decoder<'m> {
 /// Reads one text in its event form.
 pub fn text(json: &str) -> Result<Vec<u8>> {
     let mut cell = Rows::new(1);
-    CellSeed(&mut cell)
-        .deserialize(&mut serde_json::Deserializer::from_str(json))
+    whole(json, CellSeed(&mut cell))
         .map_err(|error| Error::corrupt("a text in event form cannot be read").because(error))?;
     match cell.row(0).get(0) {
         Value::Text(text) => Ok(text.to_vec()),
@@ -134,13 +140,20 @@ pub fn text(json: &str) -> Result<Vec<u8>> {
     }
 }
 
-struct RowSeed<'a> {
+fn whole<'de, S: DeserializeSeed<'de>>(json: &'de str, seed: S) -> serde_json::Result<S::Value> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let value = seed.deserialize(&mut deserializer)?;
+    deserializer.end().map(|()| value)
+}
+
+/// Reads a row's columns in any order, and numbers by their text.
+struct ColumnsSeed<'a> {
     table: &'a Table,
     fields: &'a mut Rows,
     found: &'a mut Vec<Option<usize>>,
 }
 
-impl<'de> DeserializeSeed<'de> for RowSeed<'_> {
+impl<'de> DeserializeSeed<'de> for ColumnsSeed<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<(), D::Error> {
@@ -148,7 +161,7 @@ impl<'de> DeserializeSeed<'de> for RowSeed<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for RowSeed<'_> {
+impl<'de> Visitor<'de> for ColumnsSeed<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -156,50 +169,39 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
-        let mut expected = 0;
-        while let Some(cell) = map.next_key_seed(FieldSeed { table: self.table, expected })? {
+        while let Some((name, json)) = map.next_entry::<String, &RawValue>()? {
+            let wrong = |what: &str| A::Error::custom(format!("column '{name}' {what}"));
+            let cell = self.table.fields().position(|field| field == name);
+            let cell = cell.ok_or_else(|| wrong("is not in the mapping"))?;
             if self.found[cell].is_some() {
-                return Err(A::Error::custom(format!("column {cell} is given twice")));
+                return Err(wrong("is given twice"));
             }
             self.found[cell] = Some(self.fields.len());
-            map.next_value_seed(CellSeed(self.fields))?;
-            expected = cell + 1;
+            let json = json.get();
+            if json.starts_with(['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']) {
+                let number = number(json).ok_or_else(|| wrong(&format!("has a number of no 64 bits, {json}")))?;
+                self.fields.push(number);
+            } else {
+                whole(json, CellSeed(self.fields)).map_err(|error| wrong(&format!("has no value: {error}")))?;
+            }
         }
         Ok(())
     }
 }
 
-/// Finds a field's cell; rows are written in order, so the next one is tried first.
-struct FieldSeed<'a> {
-    table: &'a Table,
-    expected: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for FieldSeed<'_> {
-    type Value = usize;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<usize, D::Error> {
-        deserializer.deserialize_str(self)
+/// A JSON number by its text: one without point and exponent is an integer, and never rounded to a real. Negative zero
+/// is a real, which cannot be said without a point.
+fn number(json: &str) -> Option<Value<'static>> {
+    if json == "-0" {
+        None
+    } else if json.contains(['.', 'e', 'E']) {
+        json.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::Real)
+    } else {
+        json.parse().ok().map(Value::Integer)
     }
 }
 
-impl Visitor<'_> for FieldSeed<'_> {
-    type Value = usize;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a column of table '{}'", self.table.name)
-    }
-
-    fn visit_str<E: serde::de::Error>(self, name: &str) -> std::result::Result<usize, E> {
-        if self.table.columns.get(self.expected).is_some_and(|column| column.name == name) {
-            return Ok(self.expected);
-        }
-        let unknown = || E::custom(format!("column '{name}' is not in the mapping of table '{}'", self.table.name));
-        self.table.fields().position(|field| field == name).ok_or_else(unknown)
-    }
-}
-
-struct CellSeed<'a>(&'a mut Rows);
+pub(super) struct CellSeed<'a>(pub(super) &'a mut Rows);
 
 impl<'de> DeserializeSeed<'de> for CellSeed<'_> {
     type Value = ();
@@ -231,7 +233,11 @@ impl<'de> Visitor<'de> for CellSeed<'_> {
         self.visit_i64(number)
     }
 
-    fn visit_f64<E>(self, number: f64) -> std::result::Result<(), E> {
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> std::result::Result<(), E> {
+        // It may stand there as an integer, which the parser makes a real when it has more than 64 bits or is -0.
+        if number.abs() >= 9e18 || (number == 0.0 && number.is_sign_negative()) {
+            return Err(E::custom("this number must be read by its text"));
+        }
         self.0.push(Value::Real(number));
         Ok(())
     }
@@ -244,6 +250,10 @@ impl<'de> Visitor<'de> for CellSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
         let entry: Option<(Cow<'_, str>, Cow<'_, str>)> = map.next_entry()?;
         let (tag, text) = entry.ok_or_else(|| A::Error::custom("an empty object is no value"))?;
+        if let Some(extra) = map.next_key::<Cow<'_, str>>()? {
+            return Err(A::Error::custom(format!("'{extra}' beside '{tag}'")));
+        }
+        // A cell is pushed last, so that after an error there is none.
         let bytes = |text: &str| BASE64.decode(text).map_err(|error| A::Error::custom(format!("{tag}: {error}")));
         match (tag.as_ref(), text.as_ref()) {
             ("$blob", text) => self.0.push(Value::Blob(&bytes(text)?)),
@@ -253,9 +263,6 @@ impl<'de> Visitor<'de> for CellSeed<'_> {
             ("$real", "NaN") => self.0.push(Value::Real(f64::NAN)),
             _ => return Err(A::Error::custom(format!("'{tag}' is no tagged form of a value"))),
         }
-        match map.next_key::<Cow<'_, str>>()? {
-            Some(extra) => Err(A::Error::custom(format!("'{extra}' beside '{tag}'"))),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }

@@ -17,9 +17,9 @@ pub struct Encoder<'m> {
     /// `"column":` of each field.
     names: Vec<Vec<u8>>,
     value: Vec<u8>,
-    id: String,
-    sequence: String,
-    time: Option<String>,
+    id: [u8; uuid::fmt::Hyphenated::LENGTH],
+    sequence: Vec<u8>,
+    time: Vec<u8>,
 }
 
 /// The newest value form.
@@ -84,9 +84,9 @@ impl<'m> Encoder<'m> {
             opening,
             names: names.collect(),
             value: Vec::new(),
-            id: String::new(),
-            sequence: String::new(),
-            time: None,
+            id: [0; uuid::fmt::Hyphenated::LENGTH],
+            sequence: Vec::new(),
+            time: Vec::new(),
         }
     }
 
@@ -98,16 +98,11 @@ impl<'m> Encoder<'m> {
         }
         let id = self.ids.id(self.table, change.row, change.op.word(), change.change);
         self.write_value(change);
-        self.id.clear();
-        self.id.push_str(uuid::Uuid::from_bytes(id).as_hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
-        self.sequence.clear();
-        let _ = std::fmt::write(
-            &mut self.sequence,
-            format_args!("{}", Sequence { generation: self.stamp.generation, count: change.count }),
-        );
-        self.time = match self.table.time.map(|cell| change.row.get(cell)) {
-            Some(Value::Text(stored)) => time::rfc3339(stored),
-            _ => None,
+        uuid::Uuid::from_bytes(id).as_hyphenated().encode_lower(&mut self.id);
+        Sequence { generation: self.stamp.generation, count: change.count }.write(&mut self.sequence);
+        let timed = match self.table.time.map(|cell| change.row.get(cell)) {
+            Some(Value::Text(stored)) => time::write(stored, &mut self.time),
+            _ => false,
         };
         let table: &'m Table = self.table;
         let event_type = match (change.op, change.before) {
@@ -119,15 +114,15 @@ impl<'m> Encoder<'m> {
         let key = self.key.write(table, change.row).ok_or(NoKey)?;
         let mut headers: [(&str, &[u8]); 6] = [
             ("ce_specversion", b"1.0"),
-            ("ce_id", self.id.as_bytes()),
+            ("ce_id", &self.id),
             ("ce_source", self.stamp.source.as_bytes()),
             ("ce_type", event_type.as_bytes()),
-            ("ce_sequence", self.sequence.as_bytes()),
+            ("ce_sequence", &self.sequence),
             ("", b""),
         ];
         let mut header_count = 5;
-        if let Some(time) = &self.time {
-            headers[5] = ("ce_time", time.as_bytes());
+        if timed {
+            headers[5] = ("ce_time", &self.time);
             header_count = 6;
         }
         Ok(Encoded { key, value: &self.value, id, headers, header_count })

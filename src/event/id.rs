@@ -2,6 +2,7 @@
 
 use sha1::{Digest, Sha1};
 
+use super::Sequence;
 use crate::mapping::{Row, Table};
 
 /// The UUIDv5 namespace of every event id; never changes.
@@ -56,7 +57,15 @@ pub fn base_change(generation: u32) -> Vec<u8> {
     change
 }
 
-/// The change part of a reconcile's ids: the row's previous event (zeros for none) and the hash of its new image.
+/// Stands for the previous event of a row that has none: the new event's own place. A row that goes and comes back with
+/// the same image is another change each time, and no event of it is left in the fold to tell them apart.
+pub fn no_previous(sequence: Sequence) -> [u8; 16] {
+    let mut previous = [0; 16];
+    previous[8..].copy_from_slice(&sequence.number().to_be_bytes());
+    previous
+}
+
+/// The change part of a reconcile's ids: the row's previous event, or [`no_previous`], and the hash of its new image.
 pub fn reconcile_change(previous: [u8; 16], image: Option<Row<'_>>) -> Vec<u8> {
     let mut bytes = Vec::new();
     for value in image.iter().flat_map(Row::values) {

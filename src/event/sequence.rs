@@ -25,13 +25,40 @@ impl Sequence {
         if generation.len() != 4 || count.len() != COUNT_DIGITS as usize {
             return None;
         }
+        // A sign would be parsed as part of a number.
+        if !generation.bytes().chain(count.bytes()).all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
         Some(Self { generation: generation.parse().ok()?, count: count.parse().ok()? })
     }
+
+    /// Puts the text form into `out`; once per event, so not by the formatter.
+    pub(super) fn write(self, out: &mut Vec<u8>) {
+        out.clear();
+        digits(u64::from(self.generation), 4, out);
+        out.push(b'-');
+        digits(self.count, COUNT_DIGITS, out);
+    }
+}
+
+/// Appends `number` with at least `width` digits.
+fn digits(mut number: u64, width: u32, out: &mut Vec<u8>) {
+    let mut buffer = [b'0'; 20];
+    let mut at = buffer.len();
+    let least = buffer.len() - width as usize;
+    while number > 0 {
+        at -= 1;
+        buffer[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    out.extend_from_slice(&buffer[at.min(least)..]);
 }
 
 impl fmt::Display for Sequence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}-{:014}", self.generation, self.count)
+        let mut text = Vec::new();
+        self.write(&mut text);
+        f.write_str(&String::from_utf8_lossy(&text))
     }
 }
 
@@ -47,6 +74,9 @@ mod tests {
             all.windows(2).all(|pair| pair[0].to_string() < pair[1].to_string() && pair[0].number() < pair[1].number())
         );
         assert!(all.iter().all(|sequence| Sequence::parse(sequence.to_string().as_bytes()) == Some(*sequence)));
+        assert_eq!(all[2].to_string(), "0001-00010000000000");
+        assert_eq!(Sequence { generation: 12_345, count: u64::MAX }.to_string(), "12345-18446744073709551615");
         assert_eq!(Sequence::parse(b"1-2"), None);
+        assert_eq!(Sequence::parse(b"+001-00000000000001"), None);
     }
 }

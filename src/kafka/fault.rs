@@ -70,8 +70,8 @@ pub(super) fn code(error: &KafkaError) -> Code {
 /// An error met while doing something to a thing both named by `what`.
 pub(super) fn error(what: impl Into<String>, code: Code, listener: Option<&Listener>) -> Error {
     let kind = kind(code);
-    // A transport error says nothing by itself; the cause came by the listener.
-    let heard = if kind == Kind::Connect { listener.and_then(Listener::cause) } else { None };
+    // These codes say nothing by themselves; the cause came by the listener.
+    let heard = matches!(kind, Kind::Connect | Kind::Stale).then(|| listener?.cause()).flatten();
     let error = Error::new(kind, what).because(heard.unwrap_or_else(|| code.to_string()));
     match kind {
         Kind::Config if matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {

@@ -145,7 +145,7 @@ impl KafkaReader {
                             part.ended = true;
                         }
                         Some(Err(error)) if fault::passing(fault::code(&error)) && !fatal(&error) => {}
-                        Some(Err(error)) => return Err(stopped(part, &error)),
+                        Some(Err(error)) => return Err(stopped(part, &error, self.consumer.client().context())),
                     }
                 }
             }
@@ -219,7 +219,11 @@ fn fatal(error: &KafkaError) -> bool {
     matches!(error, KafkaError::MessageConsumptionFatal(_))
 }
 
-fn stopped(part: &Part, error: &KafkaError) -> Error {
+fn stopped(part: &Part, error: &KafkaError, listener: &Listener) -> Error {
     let (topic, partition) = &part.key;
-    fault::error(format!("{topic}[{partition}] cannot be read at offset {}", part.at), fault::code(error), None)
+    fault::error(
+        format!("{topic}[{partition}] cannot be read at offset {}", part.at),
+        fault::code(error),
+        Some(listener),
+    )
 }

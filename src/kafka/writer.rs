@@ -18,8 +18,8 @@ use crate::port::event_log::{Checkpoint, LogWriter, Record, checkpoint_place};
 
 /// How long a name may take to be had: a dead writer's transaction is ended first.
 const INIT: Duration = Duration::from_secs(30);
-/// On top of the transaction time-out, for answers that are late.
-const MARGIN: Duration = Duration::from_secs(5);
+/// On top of the transaction time-out, for answers that are late: a dead coordinator is replaced after some 10 s.
+const MARGIN: Duration = Duration::from_secs(20);
 /// Dropping an open transaction is a courtesy to readers, not worth a long wait.
 const FAREWELL: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(1);
@@ -90,7 +90,7 @@ impl KafkaWriter {
         self.producer.client().context()
     }
 
-    /// How long anything inside a transaction may take; after that the brokers have ended it.
+    /// How long anything inside a transaction may take; after that the brokers have ended it, and others are in charge.
     fn patience(&self) -> Duration {
         self.cluster.settings.transaction_timeout + MARGIN
     }
@@ -191,7 +191,9 @@ impl KafkaWriter {
         let error = match error.kind() {
             Kind::Connect => {
                 let cause = self.listener().cause().unwrap_or_else(|| code.to_string());
-                Error::failed(what).because(cause)
+                Error::failed(what).because(cause).hint(
+                    "nothing of this transaction was committed: run the same command again once the brokers answer",
+                )
             }
             _ => error,
         };

@@ -1,5 +1,7 @@
 //! The rules of a mapping, run per row.
 
+use std::cmp::Ordering;
+
 use super::{Row, Rule, Table, Value};
 
 /// A rule a row breaks.
@@ -24,9 +26,9 @@ impl Rule {
             (Rule::NotNull, value) => value != Value::Null,
             (Rule::OneOf(words), Value::Text(text)) => words.iter().any(|word| word.as_bytes() == text),
             (Rule::OneOf(_), value) => value == Value::Null,
-            (Rule::Min(least), Value::Integer(number)) => number as f64 >= *least,
+            (Rule::Min(least), Value::Integer(number)) => compare(number, *least).is_some_and(Ordering::is_ge),
             (Rule::Min(least), Value::Real(number)) => number >= *least,
-            (Rule::Max(most), Value::Integer(number)) => number as f64 <= *most,
+            (Rule::Max(most), Value::Integer(number)) => compare(number, *most).is_some_and(Ordering::is_le),
             (Rule::Max(most), Value::Real(number)) => number <= *most,
             (Rule::MaxLength(most), Value::Text(text)) => match std::str::from_utf8(text) {
                 Ok(text) => text.len() <= *most || text.chars().count() <= *most,
@@ -47,6 +49,21 @@ impl Rule {
     }
 }
 
+/// How an integer stands to a limit; not by making it a float, which above 2^53 rounds it to another number.
+fn compare(number: i64, limit: f64) -> Option<Ordering> {
+    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+    if limit.is_nan() {
+        None
+    } else if limit >= BEYOND {
+        Some(Ordering::Less)
+    } else if limit < -BEYOND {
+        Some(Ordering::Greater)
+    } else {
+        let whole = limit.trunc();
+        Some(number.cmp(&(whole as i64)).then_with(|| whole.total_cmp(&limit)))
+    }
+}
+
 impl Table {
     /// The first rule this row breaks, if any.
     pub fn broken(&self, row: Row<'_>) -> Option<Broken> {
@@ -59,5 +76,32 @@ impl Table {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_compared_with_limits_exactly() {
+        let above = 9_007_199_254_740_993;
+        for (number, limit, expected) in [
+            (above, 9_007_199_254_740_992.0, Ordering::Greater),
+            (i64::MAX, 9_223_372_036_854_775_808.0, Ordering::Less),
+            (i64::MIN, -9_223_372_036_854_775_808.0, Ordering::Equal),
+            (i64::MIN, f64::NEG_INFINITY, Ordering::Greater),
+            (2, 2.5, Ordering::Less),
+            (3, 2.5, Ordering::Greater),
+            (-2, -2.5, Ordering::Greater),
+            (-3, -2.5, Ordering::Less),
+            (0, -0.0, Ordering::Equal),
+            (0, -0.5, Ordering::Greater),
+            (0, 1e-320, Ordering::Less),
+        ] {
+            assert_eq!(compare(number, limit), Some(expected), "{number} and {limit}");
+        }
+        assert!(!Rule::Max(9_007_199_254_740_992.0).keeps(Value::Integer(above)));
+        assert!(!Rule::Min(f64::NAN).keeps(Value::Integer(0)));
     }
 }

@@ -5,23 +5,28 @@
 
 /// Every boundary, in the order a migration meets them.
 pub const ALL: &[&str] = &[
-    "journal.announced",
+    "provision.own-topics-created",
     "lock.taken",
+    "journal.announced",
     "replay.writer-open",
     "replay.records-appended",
     "replay.before-commit",
     "replay.after-commit",
-    "reconcile.before-commit",
-    "reconcile.after-commit",
     "replay.before-done",
     "replay.after-done",
     "project.claimed",
     "project.before-commit",
     "project.after-commit",
     "project.indexes-built",
+    "reconcile.writer-open",
+    "reconcile.before-commit",
+    "reconcile.after-commit",
     "snapshot.temporary-written",
     "snapshot.renamed",
+    "restore.rows-committed",
+    "restore.finished",
     "journal.done",
+    "lock.released",
 ];
 
 #[cfg(feature = "boundaries")]
@@ -34,6 +39,26 @@ static HOOK: std::sync::OnceLock<Hook> = std::sync::OnceLock::new();
 #[cfg(feature = "boundaries")]
 pub fn install(hook: Hook) {
     let _ = HOOK.set(hook);
+}
+
+#[cfg(feature = "boundaries")]
+static ROWS: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+
+/// Makes every transaction of [`rows`] this small; the first call stays.
+#[cfg(feature = "boundaries")]
+pub fn limit_rows(rows: u64) {
+    let _ = ROWS.set(rows.max(1));
+}
+
+/// Rows after which a transaction without a setting of its own ends. The crash suite asks for few, so that a small
+/// store has many transactions.
+#[inline]
+pub fn rows(default: u64) -> u64 {
+    #[cfg(feature = "boundaries")]
+    if let Some(rows) = ROWS.get() {
+        return default.min(*rows);
+    }
+    default
 }
 
 /// Marks a durable boundary of [`ALL`].

@@ -1,11 +1,12 @@
 //! The log: topics, partitions, offsets, behind one port for Kafka, the embedded file and memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Result};
+use crate::mapping::Mapping;
 pub use crate::mapping::Topic;
 
 /// A position in one partition. Offsets are positions, never counts: transaction markers take offsets.
@@ -101,9 +102,15 @@ pub struct Batch {
     entries: Vec<Entry>,
     headers: Vec<Header>,
     bytes: Vec<u8>,
+    only: Option<HashSet<Vec<u8>>>,
 }
 
 impl Batch {
+    /// A batch that takes in only records with these keys; a reader's positions move past the others all the same.
+    pub fn only(keys: HashSet<Vec<u8>>) -> Self {
+        Self { only: Some(keys), ..Self::default() }
+    }
+
     pub fn clear(&mut self) {
         self.entries.clear();
         self.headers.clear();
@@ -132,6 +139,9 @@ impl Batch {
         value: &[u8],
         headers: impl IntoIterator<Item = (&'h [u8], &'h [u8])>,
     ) {
+        if self.only.as_ref().is_some_and(|keys| !keys.contains(key)) {
+            return;
+        }
         let topic = match self.topics.iter().rposition(|name| name == topic) {
             Some(index) => index,
             None => {
@@ -237,6 +247,18 @@ pub trait LogReader: Send {
 
     /// Where this reader stands after the batches it has handed out: past trailing markers once the end was met.
     fn positions(&self) -> &Positions;
+}
+
+/// The read-committed ends of every partition that rows of the mapping go to.
+pub fn ends(log: &dyn EventLog, mapping: &Mapping) -> Result<Positions> {
+    let topics: BTreeSet<&str> = mapping.tables.iter().map(|table| table.topic.as_str()).collect();
+    let mut ends = Positions::new();
+    for topic in topics {
+        for (partition, found) in log.ends(topic)? {
+            ends.insert((topic.to_owned(), partition), found.committed);
+        }
+    }
+    Ok(ends)
 }
 
 /// The kind of topic every home reserves for checkpoints; the writer's role decides the partition.

@@ -3,12 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::Result;
-use crate::mapping::{Rows, Table};
+use crate::mapping::{Rows, Table, Value};
 
 /// Where a table's copy stands: the range key (rowid, or the key columns) of the last row read, in the exact form of
 /// event rows. Empty before the first row.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cursor(pub Vec<serde_json::Value>);
+
+/// Decides by the identity's values, in the order of [`Table::identity`], whether a row is wanted.
+pub type Keep<'a> = &'a mut dyn FnMut(&[Value<'_>]) -> bool;
 
 /// One store of legacy rows.
 pub trait LegacySource: Send + Sync {
@@ -25,12 +28,15 @@ pub trait LegacySource: Send + Sync {
     fn retained_bytes(&self) -> u64;
 }
 
-/// One consistent view of all tables. Rows are lent in the layout of [`Table::layout`].
+/// One consistent view of all tables. Rows are lent in the layout of [`Table::width`].
 pub trait Snapshot: Send {
     /// Names of the tables found that hold rows of users, without the store's internal ones.
     fn tables(&self) -> Result<Vec<String>>;
 
     fn count(&mut self, table: &Table) -> Result<u64>;
+
+    /// Lends the rows whose identity `keep` accepts, in chunks and in any order. Costs less than reading them all.
+    fn pick(&mut self, table: &Table, keep: Keep<'_>, each: &mut dyn FnMut(&Rows) -> Result<()>) -> Result<()>;
 
     /// Fills `rows` (reset first) with the rows after `cursor` in range-key order, up to `max_rows` or about 1 MiB,
     /// and moves the cursor; empty when the table is through.

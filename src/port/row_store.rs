@@ -6,6 +6,7 @@ use crate::base::Result;
 pub use crate::fold::LastEvent;
 use crate::mapping::{Mapping, Row, Rows, Table};
 use crate::port::event_log::Positions;
+use crate::port::legacy_source::Keep;
 
 /// Rebuild favours throughput (large transactions, indexes afterwards), live favours short transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub enum Mode {
     Live,
 }
 
-/// One effect of an event on a table. Rows come in the layout of [`Table::layout`]; a delete carries its identity cells,
+/// One effect of an event on a table. Rows come in the layout of [`Table::width`]; a delete carries its identity cells,
 /// the other cells are null.
 #[derive(Clone, Copy, Debug)]
 pub enum Change<'a> {
@@ -71,6 +72,14 @@ pub trait RowView: Send {
 
     /// Lends all rows of a table in chunks, in store order, with the last event of each.
     fn scan(&mut self, table: &Table, each: &mut dyn FnMut(&Rows, &[LastEvent]) -> Result<()>) -> Result<()>;
+
+    /// As `scan`, but only the rows whose identity `keep` accepts; costs less than reading them all.
+    fn pick(
+        &mut self,
+        table: &Table,
+        keep: Keep<'_>,
+        each: &mut dyn FnMut(&Rows, &[LastEvent]) -> Result<()>,
+    ) -> Result<()>;
 
     /// Lends the rows with these identities (chunks of any size), in any order; identities without a row are left out.
     fn lookup(

@@ -1,6 +1,5 @@
 //! The fold of the log into a projection store: reading and decoding on one thread, applying on another.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -9,8 +8,8 @@ use crate::base::{Error, Result};
 use crate::event::{Decoder, Envelope, Op, Sequence};
 use crate::fold::LastEvent;
 use crate::mapping::{Mapping, Rows};
-use crate::port::boundary::boundary;
-use crate::port::event_log::{Batch, EventLog, Positions};
+use crate::port::boundary::{boundary, rows};
+use crate::port::event_log::{Batch, EventLog, Positions, ends};
 use crate::port::progress::Progress;
 use crate::port::row_store::{Change, Mode, RowStore, RowWriter};
 
@@ -26,6 +25,8 @@ pub struct Projector<'a> {
     pub log: &'a dyn EventLog,
     pub store: &'a dyn RowStore,
     pub mapping: &'a Arc<Mapping>,
+    /// Where a rebuild begins; partitions that are not named begin at their start.
+    pub from: &'a Positions,
     pub progress: &'a dyn Progress,
 }
 
@@ -60,24 +61,11 @@ pub fn behind(log: &dyn EventLog, mapping: &Mapping, positions: &Positions) -> R
     Ok(late)
 }
 
-fn ends(log: &dyn EventLog, mapping: &Mapping) -> Result<Positions> {
-    let mut topics: Vec<&str> = mapping.tables.iter().map(|table| table.topic.as_str()).collect();
-    topics.sort_unstable();
-    topics.dedup();
-    let mut ends = BTreeMap::new();
-    for topic in topics {
-        for (partition, found) in log.ends(topic)? {
-            ends.insert((topic.to_owned(), partition), found.committed);
-        }
-    }
-    Ok(ends)
-}
-
 impl Projector<'_> {
     /// Drops what the store holds and folds the whole log anew, up to the end found at the start.
     pub fn rebuild(&self) -> Result<Projected> {
         let writer = self.store.claim(self.mapping, Mode::Rebuild)?;
-        self.run(writer, REBUILD_ROWS, false)
+        self.run(writer, rows(REBUILD_ROWS), false)
     }
 
     /// Goes on from where the store stands, up to the end found at the start. A store that is new, or whose rebuild was
@@ -85,7 +73,7 @@ impl Projector<'_> {
     pub fn catch_up(&self) -> Result<Projected> {
         match self.store.state()? {
             Some(state) if !state.rebuilding && !state.positions.is_empty() => {
-                self.run(self.store.claim(self.mapping, Mode::Live)?, LIVE_ROWS, false)
+                self.run(self.store.claim(self.mapping, Mode::Live)?, rows(LIVE_ROWS), false)
             }
             _ => self.rebuild(),
         }
@@ -94,16 +82,15 @@ impl Projector<'_> {
     /// Goes on for ever, in short transactions, until the progress listener ends the run.
     pub fn live(&self) -> Result<Projected> {
         self.catch_up()?;
-        self.run(self.store.claim(self.mapping, Mode::Live)?, LIVE_ROWS, true)
+        self.run(self.store.claim(self.mapping, Mode::Live)?, rows(LIVE_ROWS), true)
     }
 
     fn run(&self, mut writer: Box<dyn RowWriter>, transaction_rows: u64, live: bool) -> Result<Projected> {
         boundary("project.claimed");
         let ends = ends(self.log, self.mapping)?;
-        let from: Positions = ends
-            .keys()
-            .map(|place| (place.clone(), writer.state().positions.get(place).copied().unwrap_or(0)))
-            .collect();
+        let stands = &writer.state().positions;
+        let start = |place| stands.get(place).or_else(|| self.from.get(place)).copied().unwrap_or(0);
+        let from: Positions = ends.keys().map(|place| (place.clone(), start(place))).collect();
         let left: i64 = ends.iter().map(|(place, end)| (end - from[place]).max(0)).sum();
         self.progress.begin("project", Some(left as u64));
         let rebuilding = writer.state().rebuilding;
@@ -139,13 +126,14 @@ impl Projector<'_> {
         let mut reader = self.log.open_reader(from)?;
         let mut decoder = Decoder::new(self.mapping);
         let mut batch = Batch::default();
+        let records = rows(READ_RECORDS as u64) as usize;
         let reached = |positions: &Positions| {
             until.is_some_and(|until| until.iter().all(|(place, end)| positions.get(place).is_some_and(|at| at >= end)))
         };
         loop {
             let through = reached(reader.positions());
             if !through {
-                reader.read(&mut batch, READ_RECORDS, WAIT)?;
+                reader.read(&mut batch, records, WAIT)?;
             } else {
                 batch.clear();
             }

@@ -1,22 +1,25 @@
 //! Writing and restoring fold snapshots.
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, ErrorKind, Write};
 use std::sync::Arc;
 
 use crate::base::{Error, Result};
 use crate::event::Decoder;
 use crate::fold::snapshot::{self, Header, Seal, Trailer};
 use crate::mapping::Mapping;
+use crate::port::boundary::boundary;
 use crate::port::event_log::Positions;
 use crate::port::row_store::{Change, Mode, RowStore};
 
-fn io(error: std::io::Error) -> Error {
-    let kind = if error.kind() == std::io::ErrorKind::StorageFull {
-        crate::base::Kind::Full
-    } else {
-        crate::base::Kind::Failed
-    };
-    Error::new(kind, "the snapshot could not be written or read").because(error)
+/// A failure of the file system under a snapshot.
+pub fn io(error: std::io::Error) -> Error {
+    let what = "the snapshot could not be written or read";
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::full(format!("{what}: no room left"))
+            .hint("make room and run the command again: the projection stays, and so does a snapshot made before"),
+        _ => Error::failed(what),
+    }
+    .because(error)
 }
 
 /// Writes what the store holds as one file. The store must be whole.
@@ -102,7 +105,9 @@ pub fn restore(
     }
     let trailer = lines.trailer()?;
     writer.commit(&positions)?;
+    boundary("restore.rows-committed");
     writer.finish()?;
+    boundary("restore.finished");
     Ok(trailer)
 }
 

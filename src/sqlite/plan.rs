@@ -31,6 +31,9 @@ pub(super) struct Plan {
     pub(super) range: Vec<usize>,
     /// Reads from the start; its parameter is the limit.
     pub(super) first: String,
+    /// Where the range is the row number: all identities with it, for which SQLite may walk an index alone, and one row
+    /// by it. Else a row is read whole to see its identity.
+    pub(super) by_number: Option<(String, String)>,
     /// Read on after a row, to be run in this order until the chunk is full: with as many key values as `parameters`
     /// says, then the limit.
     pub(super) next: Vec<Next>,
@@ -80,7 +83,10 @@ impl Plan {
         let select = format!("SELECT {} FROM {} AS t", cells.join(", "), quote(&table.name));
         let name = quote(name);
         let next = Next { sql: format!("{select} WHERE t.{name} > ?1 ORDER BY t.{name} LIMIT ?2"), parameters: 1 };
-        Self { range: Vec::new(), first: format!("{select} ORDER BY t.{name} LIMIT ?1"), next: vec![next] }
+        let identity: Vec<&str> = table.identity.iter().map(|cell| cells[*cell].as_str()).collect();
+        let identities = format!("SELECT {}, t.{name} FROM {} AS t", identity.join(", "), quote(&table.name));
+        let by_number = Some((identities, format!("{select} WHERE t.{name} = ?1")));
+        Self { range: Vec::new(), first: format!("{select} ORDER BY t.{name} LIMIT ?1"), by_number, next: vec![next] }
     }
 
     /// One statement per length of the shared prefix, longest first: each is a single seek in the index, whatever
@@ -118,6 +124,7 @@ impl Plan {
         Ok(Self {
             range: columns.iter().map(cell).collect::<Result<_>>()?,
             first: format!("{select} ORDER BY {order} LIMIT ?1"),
+            by_number: None,
             next: next.collect(),
         })
     }

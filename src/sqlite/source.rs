@@ -14,7 +14,7 @@ use super::plan::{Plan, quote, range};
 use crate::base::{Error, Result};
 use crate::mapping::init::Schema;
 use crate::mapping::{Mapping, Rows, Table, Value};
-use crate::port::legacy_source::{Cursor, LegacySource, Snapshot};
+use crate::port::legacy_source::{Cursor, Keep, LegacySource, Snapshot};
 
 pub use super::check::Unmapped;
 
@@ -158,6 +158,45 @@ impl Snapshot for SqliteSnapshot {
         let count: i64 =
             self.connection.query_row(&sql, [], |row| row.get(0)).map_err(|error| explain(&self.path, error))?;
         Ok(count.unsigned_abs())
+    }
+
+    fn pick(&mut self, table: &Table, keep: Keep<'_>, each: &mut dyn FnMut(&Rows) -> Result<()>) -> Result<()> {
+        let plan = self.plan(table)?;
+        let failed = |error| explain(&self.path, error);
+        let (walk, row) = match &plan.by_number {
+            Some((identities, row)) => (identities, Some(row)),
+            None => (&plan.first, None),
+        };
+        let cells: Vec<usize> =
+            if row.is_some() { (0..table.identity.len()).collect() } else { table.identity.clone() };
+        let mut walk = self.connection.prepare(walk).map_err(failed)?;
+        let mut row = row.map(|row| self.connection.prepare(row)).transpose().map_err(failed)?;
+        let mut found = if row.is_some() { walk.query([]) } else { walk.query([-1]) }.map_err(failed)?;
+        let mut rows = Rows::new(table.width());
+        let mut identity = Rows::new(1);
+        while let Some(walked) = found.next().map_err(failed)? {
+            identity.reset(1);
+            for cell in &cells {
+                identity.push(value(walked.get_ref(*cell).map_err(failed)?));
+            }
+            let values: Vec<Value<'_>> = identity.iter().map(|cell| cell.get(0)).collect();
+            if !keep(&values) {
+                continue;
+            }
+            let mut take = |whole: &rusqlite::Row<'_>| {
+                (0..table.width()).try_for_each(|cell| whole.get_ref(cell).map(|raw| rows.push(value(raw))))
+            };
+            match &mut row {
+                Some(row) => row.query_one([walked.get::<_, i64>(cells.len()).map_err(failed)?], take),
+                None => take(walked),
+            }
+            .map_err(failed)?;
+            if rows.byte_len() >= CHUNK_BYTES {
+                each(&rows)?;
+                rows.reset(table.width());
+            }
+        }
+        if rows.is_empty() { Ok(()) } else { each(&rows) }
     }
 
     fn read(&mut self, table: &Table, cursor: &mut Cursor, max_rows: usize, rows: &mut Rows) -> Result<()> {

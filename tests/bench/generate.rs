@@ -1,13 +1,19 @@
 //! Makes a generated ACC store for the benchmarks and prints what its messages are like:
 //! `generate PATH SESSIONS MESSAGES [SEED]`.
 
-#[path = "../it/support/acc/store.rs"]
-mod store;
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::exit,
+    reason = "a tool of the benchmarks, not the library"
+)]
+#![expect(clippy::expect_used, reason = "what fails here ends the benchmark")]
 
 use std::path::Path;
 
 use crossfade::demo::{self, Sizes};
 use crossfade::mapping::{Rows, Value};
+use crossfade::sqlite::scratch;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -21,7 +27,7 @@ fn main() {
         std::process::exit(3);
     }
     let sizes = Sizes { sessions, messages, seed: number(3).unwrap_or(1) as u64 };
-    store::build_store(Path::new(path), sizes);
+    scratch::make(Path::new(path), demo::schema(), |load| demo::rows(sizes, load)).expect("a store can be made");
 
     let (mut rows_seen, mut json_bytes, mut packed_bytes, mut json) = (0, 0, 0, Vec::new());
     demo::rows(sizes, &mut |table, columns, rows| {

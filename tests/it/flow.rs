@@ -1,1 +1,17 @@
+//! The main job from end to end: legacy rows become events, events become rows again, and a diff proves it.
 
+mod changes;
+mod codecs;
+mod coverage;
+mod demo;
+mod differing;
+mod generated;
+mod inert;
+mod lock;
+mod quarantine;
+mod real_data;
+mod secrets;
+mod settling;
+mod snapshots;
+mod story;
+mod writers;

@@ -1,5 +1,14 @@
 //! The integration tests, one file per area.
 
+#![allow(unreachable_pub, reason = "a helper is public to all areas, whichever of them use it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking and tells on the terminal"
+)]
+
 mod cli;
 mod crash;
 mod events;

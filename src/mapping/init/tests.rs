@@ -1,3 +1,5 @@
+//! Mappings of generated schemas.
+
 use proptest::prelude::*;
 
 use super::*;

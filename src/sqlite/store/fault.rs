@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 use crate::base::{Error, Kind};
 
@@ -10,7 +10,10 @@ use crate::base::{Error, Kind};
 pub(super) fn fault(path: &Path, doing: &'static str) -> impl Fn(rusqlite::Error) -> Error {
     move |error| {
         let path = path.display();
-        let (kind, trouble, hint) = match error.sqlite_error_code() {
+        // Growing the shared memory file fails with an IO error where any other write says that the device is full.
+        let no_memory_file = error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_SHMSIZE);
+        let code = if no_memory_file { Some(ErrorCode::DiskFull) } else { error.sqlite_error_code() };
+        let (kind, trouble, hint) = match code {
             Some(ErrorCode::DiskFull) => (
                 Kind::Full,
                 "there is no room left",

@@ -54,6 +54,10 @@ pub(super) struct Shape {
     pub(super) scan: String,
     /// Cells and event of the rows with an identity equal to the one bound.
     pub(super) lookup: String,
+    /// All identities with the number of their row, for which SQLite may walk the index alone.
+    pub(super) identities: String,
+    /// As `scan`, one row by its number.
+    pub(super) numbered: String,
     pub(super) count: String,
     /// Whether an identity is borne by more than one row, by SQLite's equality, which is wider than ours.
     pub(super) doubled: String,
@@ -118,6 +122,8 @@ impl Shape {
             delete: format!("DELETE FROM {name} WHERE {row} = ?1"),
             scan: format!("SELECT {cell_list}, {EVENT} FROM {name}"),
             lookup: format!("SELECT {cell_list}, {EVENT} FROM {name} WHERE {wanted}"),
+            identities: format!("SELECT {identity_list}, {row} FROM {name}"),
+            numbered: format!("SELECT {cell_list}, {EVENT} FROM {name} WHERE {row} = ?1"),
             count: format!("SELECT count(*) FROM {name}"),
             doubled: format!("SELECT 1 FROM {name} GROUP BY {identity_list} HAVING count(*) > 1 LIMIT 1"),
             arrivals: format!("{found} NOT INDEXED ORDER BY {identity_list}, {}, {row}", classes.join(", ")),

@@ -8,7 +8,8 @@ use super::fault::fault;
 use super::shape::Shape;
 use super::{bind, last_event, lend};
 use crate::base::Result;
-use crate::mapping::{Row, Rows, Table};
+use crate::mapping::{Row, Rows, Table, Value};
+use crate::port::legacy_source::Keep;
 use crate::port::row_store::{LastEvent, RowView, StoreState};
 
 const CHUNK_ROWS: usize = 2_000;
@@ -61,6 +62,45 @@ impl RowView for SqliteView {
             }
             each(&self.rows, &self.events)?;
         }
+    }
+
+    fn pick(
+        &mut self,
+        table: &Table,
+        keep: Keep<'_>,
+        each: &mut dyn FnMut(&Rows, &[LastEvent]) -> Result<()>,
+    ) -> Result<()> {
+        let faulty = fault(&self.path, "picking rows");
+        let (width, shape, cells) = (table.width(), &self.shapes[table.index], table.identity.len());
+        let mut walk = self.connection.prepare(&shape.identities).map_err(&faulty)?;
+        let mut numbered = self.connection.prepare(&shape.numbered).map_err(&faulty)?;
+        let mut found = walk.raw_query();
+        let mut identity = Rows::new(1);
+        self.rows.reset(width);
+        self.events.clear();
+        while let Some(row) = found.next().map_err(&faulty)? {
+            identity.reset(1);
+            for cell in 0..cells {
+                identity.push(lend(row.get_ref(cell).map_err(&faulty)?));
+            }
+            let values: Vec<Value<'_>> = identity.iter().map(|cell| cell.get(0)).collect();
+            if !keep(&values) {
+                continue;
+            }
+            let number: i64 = row.get(cells).map_err(&faulty)?;
+            let (rows, events) = (&mut self.rows, &mut self.events);
+            let whole = |row: &rusqlite::Row<'_>| {
+                events.push(last_event(row, width));
+                take(row, width, rows)
+            };
+            numbered.query_one([number], whole).map_err(&faulty)?;
+            if self.rows.byte_len() >= CHUNK_BYTES {
+                each(&self.rows, &self.events)?;
+                self.rows.reset(width);
+                self.events.clear();
+            }
+        }
+        if self.events.is_empty() { Ok(()) } else { each(&self.rows, &self.events) }
     }
 
     fn lookup(

@@ -2,5 +2,8 @@
 
 pub mod acc;
 pub mod cli;
+pub mod crash;
+pub mod flow;
+pub mod flow_faults;
 pub mod schemas;
 pub mod store;

@@ -1,0 +1,59 @@
+//! Brokers of one test alone, so that it may kill them.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Three brokers, stopped when this is dropped or the test process ends.
+pub struct Cluster {
+    pub brokers: String,
+    folder: tempfile::TempDir,
+}
+
+fn run(args: &[&str]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster");
+    let output = Command::new(script).args(args).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "tests/cluster {}: {said}", args.join(" "));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+impl Cluster {
+    pub fn start() -> Self {
+        let mut cluster = Self { brokers: String::new(), folder: tempfile::tempdir().unwrap() };
+        let told = run(&["start", cluster.dir(), "--owner", &std::process::id().to_string()]);
+        cluster.brokers = told.trim().rsplit_once(": ").unwrap().1.to_owned();
+        cluster
+    }
+
+    fn dir(&self) -> &str {
+        self.folder.path().to_str().unwrap()
+    }
+
+    /// Kills a broker until the value is dropped.
+    pub fn kill(&self, broker: u32) -> Down<'_> {
+        run(&["kill", self.dir(), &broker.to_string()]);
+        Down { cluster: self, broker }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if !self.brokers.is_empty() {
+            run(&["stop", self.dir()]);
+        }
+    }
+}
+
+/// A broker that is down.
+pub struct Down<'a> {
+    cluster: &'a Cluster,
+    broker: u32,
+}
+
+impl Drop for Down<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            run(&["restart", self.cluster.dir(), &self.broker.to_string()]);
+        }
+    }
+}

@@ -135,16 +135,16 @@ fn copy(
         progress: &progress,
         now: &now,
     };
+    let from = state.begins_at();
+    let projector =
+        Projector { log, store: store.as_ref(), mapping: &context.mapping, from: &from, progress: &progress };
+    if store.state()?.is_some_and(|state| state.mapping_hash != context.mapping.hash) {
+        // The replay's own checkpoint is this mapping's by now, so the other one has been given up.
+        context.ui.note("the projection was made under another mapping: it is folded anew");
+        projector.rebuild()?;
+    }
     for probe in 0.. {
-        let from = state.begins_at();
-        let projector =
-            Projector { log, store: store.as_ref(), mapping: &context.mapping, from: &from, progress: &progress };
-        // Rows of another mapping are of no use any more: this generation copied all of them anew.
-        if store.state()?.is_some_and(|found| found.mapping_hash != context.mapping.hash) {
-            projector.rebuild()?;
-        } else {
-            projector.catch_up()?;
-        }
+        projector.catch_up()?;
         let mut view = store.view(&context.mapping)?;
         match reconcile.run(view.as_mut(), quarantine.as_deref_mut()) {
             Err(error) if error.kind() == Kind::Unknown && probe < PROBES => {

@@ -107,6 +107,8 @@ impl Replay<'_> {
                 Err(error) if error.kind() == Kind::Unknown && probes < PROBES => {
                     probes += 1;
                     self.progress.note(&format!("{error}; asking the log what it has"));
+                    // Opening the writer again would fence a run that has taken the lock over.
+                    self.progress.check()?;
                 }
                 other => return other,
             }

@@ -79,7 +79,9 @@ impl Context {
             Some(path) => Mapping::parse(&path.display().to_string(), &read_text(path)?)?,
             None => acc::mapping()?,
         };
-        config.check(&mapping)?;
+        let tables: Vec<_> =
+            mapping.tables.iter().map(|table| (table.name.as_str(), table.fields().collect())).collect();
+        config.check(&tables)?;
         Ok(Self { config, mapping: Arc::new(mapping), ui, stop, process: process() })
     }
 

@@ -7,7 +7,6 @@ use super::raw::{RawConfig, RawKafka};
 use crate::base::yaml::{self, Spanned};
 use crate::base::{Error, Result};
 use crate::diff::Ignored;
-use crate::mapping::Mapping;
 
 /// Where a value comes from, by rising precedence (a command's own flag comes above all).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,23 +95,24 @@ impl Config {
         Loader { name, folder, env, effective: Vec::new() }.load(file, raw)
     }
 
-    /// Refuses an ignore rule for what the mapping does not have: it would hide nothing, and a typo in it would stay.
-    pub fn check(&self, mapping: &Mapping) -> Result<()> {
+    /// Refuses an ignore rule for a table or column that is not among the mapped `tables`: it would hide nothing, and a
+    /// typo in it would stay.
+    pub fn check(&self, tables: &[(&str, Vec<&str>)]) -> Result<()> {
         let name = self.file.display().to_string();
-        let refuse = |at: &Spanned<String>, what: &str, valid: &mut dyn Iterator<Item = &str>| {
+        let refuse = |at: &Spanned<String>, what: &str, valid: &[&str]| {
             let error = yaml::refuse_at(&name, at, format!("the mapping has no {what} '{}'", at.value));
-            match yaml::nearest(&at.value, valid) {
+            match yaml::nearest(&at.value, valid.iter().copied()) {
                 Some(word) => error.hint(format!("did you mean '{word}'?")),
                 None => error,
             }
         };
         for (table, column) in &self.ignore_places {
-            let Some(mapped) = mapping.table(&table.value) else {
-                return Err(refuse(table, "table", &mut mapping.tables.iter().map(|table| table.name.as_str())));
+            let Some((_, columns)) = tables.iter().find(|(name, _)| *name == table.value) else {
+                let names: Vec<&str> = tables.iter().map(|(name, _)| *name).collect();
+                return Err(refuse(table, "table", &names));
             };
-            if !mapped.fields().any(|field| field == column.value) {
-                let what = format!("column of table '{}' named", table.value);
-                return Err(refuse(column, &what, &mut mapped.fields()));
+            if !columns.contains(&column.value.as_str()) {
+                return Err(refuse(column, &format!("column of table '{}' named", table.value), columns));
             }
         }
         Ok(())

@@ -58,8 +58,6 @@ const NAMED_BY: &[(&str, &str)] = &[
     ("acc", "commands/init.rs"),
     // Should go through the wiring; take the line out when it does.
     ("embedded", "commands/demo.rs"),
-    ("journal", "commands/journal.rs"),
-    ("journal", "commands/status.rs"),
 ];
 
 /// What a rule may not name: it is pure and knows neither systems nor threads.

@@ -355,8 +355,8 @@ pub(crate) fn execute(path: &Path, sql: &str) -> Result<u64> {
     scratch::execute(path, sql)
 }
 
-pub(crate) fn open_embedded(path: &Path) -> Result<EmbeddedLog> {
-    EmbeddedLog::open(path, false)
+pub(crate) fn open_embedded(path: &Path) -> Result<Box<dyn EventLog>> {
+    Ok(Box::new(EmbeddedLog::open(path, false)?))
 }
 
 /// Writes a file that must not exist yet, and its folder.

@@ -8,7 +8,6 @@ use clap::Args;
 use crossfade::base::{Error, Result};
 use crossfade::capture::ReplayState;
 use crossfade::demo::Sizes;
-use crossfade::embedded::EmbeddedLog;
 
 use crate::context::{env, execute, make_demo_store, open_embedded, write_text};
 use crate::error::Exit;
@@ -188,13 +187,13 @@ impl Demo<'_> {
         let rate = (sizes.messages).to_string();
         let args = ["replay", "--throttle", &rate];
         self.ui.line(format!("$ crossfade {}", args.join(" ")))?;
-        let log: EmbeddedLog = open_embedded(&self.folder.join(".crossfade/log.db"))?;
+        let log = open_embedded(&self.folder.join(".crossfade/log.db"))?;
         let failed = |error: std::io::Error| Error::failed("the demo cannot run its own program").because(error);
         let mut child = self.command(&args)?.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(failed)?;
         let deadline = Instant::now() + Duration::from_secs(60);
         let mut committed = 0;
         while Instant::now() < deadline && child.try_wait().map_err(failed)?.is_none() {
-            committed = ReplayState::read(&log, "demo")?.map_or(0, |(state, _)| state.count);
+            committed = ReplayState::read(log.as_ref(), "demo")?.map_or(0, |(state, _)| state.count);
             if committed >= sizes.messages as u64 / 2 {
                 break;
             }

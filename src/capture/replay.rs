@@ -163,7 +163,10 @@ impl Replay<'_> {
         });
         if state.generation < begun.generation {
             let generation = begun.generation;
-            return Ok((ReplayState { generation, begins_at: self.log_ends()?, ..ReplayState::first(now) }, false));
+            // Under the same mapping the old events stay part of the fold, so that it is told of rows that have gone.
+            let same = checkpoint.plan_hash == self.mapping.hash;
+            let begins_at = if same { state.begins_at } else { self.log_ends()? };
+            return Ok((ReplayState { generation, begins_at, ..ReplayState::first(now) }, false));
         }
         if checkpoint.plan_hash != self.mapping.hash {
             let message =

@@ -46,6 +46,7 @@ const NEIGHBOURS: &[(&str, &str)] = &[
     ("fold", "mapping"),
     ("report", "diff"),
     ("config", "diff"),
+    ("config", "mapping"),
     ("acc", "mapping"),
     ("capture", "compare"),
 ];
@@ -54,11 +55,7 @@ const NEIGHBOURS: &[(&str, &str)] = &[
 const DEMO_STANDS_ON: &[&str] = &["base", "mapping"];
 
 /// Files of the binary that may name a room only its wiring should know, besides `commands/context.rs`.
-const NAMED_BY: &[(&str, &str)] = &[
-    ("acc", "commands/init.rs"),
-    // Should go through the wiring; take the line out when it does.
-    ("embedded", "commands/demo.rs"),
-];
+const NAMED_BY: &[(&str, &str)] = &[("acc", "commands/init.rs")];
 
 /// What a rule may not name: it is pure and knows neither systems nor threads.
 const IMPURE: &[&str] =

@@ -200,9 +200,11 @@ impl Context {
     ) -> Result<T> {
         let journal = self.journal()?;
         let announced = journal.append(now(), Stage::Announced, 0, act, detail)?;
+        boundary("journal.announced");
         let result = work();
         let (stage, told) = ending(&result);
         let journalled = journal.append(now(), stage, announced.seq, act, &told);
+        boundary("journal.done");
         let (value, _) = result?;
         journalled?;
         Ok(value)

@@ -1,12 +1,7 @@
 //! Makes a generated ACC store for the benchmarks and prints what its messages are like:
 //! `generate PATH SESSIONS MESSAGES [SEED]`.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::exit,
-    reason = "a tool of the benchmarks, not the library"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool of the benchmarks, not the library")]
 #![expect(clippy::expect_used, reason = "what fails here ends the benchmark")]
 
 use std::path::Path;

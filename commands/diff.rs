@@ -1,7 +1,7 @@
 //! `crossfade diff`: legacy rows against the fold of their events; and the dry run of `replay`, which is a diff to come.
 
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use crossfade::base::words::counted;
@@ -38,7 +38,8 @@ pub(crate) struct DiffArgs {
     /// Fold the whole log anew in a scratch store and compare with that, not with the projection
     #[arg(long)]
     from_log: bool,
-    /// Write every differing key into this file, one JSON document a line
+    /// Write every differing key into this file, one JSON document a line; without it they go to
+    /// .crossfade/differing-keys.ndjson
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
     /// Differing keys shown
@@ -53,7 +54,7 @@ pub(crate) struct DiffArgs {
 
 pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
     let reports = args.reports.open(context)?;
-    let keys_file = args.keys.as_ref().map(|path| context.create_output(path)).transpose()?;
+    let mut keys = Keys::new(context, args.keys.as_deref())?;
     let source = context.source(args.legacy_stopped)?;
     let unmapped = source.check()?;
     let log = context.log(false)?;
@@ -79,7 +80,6 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
     let rejected = |table: &crossfade::mapping::Table, row: crossfade::mapping::Row<'_>| {
         table.broken(row).is_some() || crossfade::event::encode::size(table, row) > limits[table.index]
     };
-    let mut keys = keys_file.map(BufWriter::new);
     let evidence = match view {
         Some(mut view) => compare(
             Job {
@@ -94,16 +94,11 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
                 max_samples: args.samples,
                 progress: &context.progress(),
             },
-            &mut |sample| match &mut keys {
-                Some(keys) => write_key(keys, sample),
-                None => Ok(()),
-            },
+            &mut |sample| keys.write(sample),
         )?,
         None => uncompared(context, snapshot.as_mut())?,
     };
-    if let Some(keys) = &mut keys {
-        keys.flush().map_err(|error| Error::failed("the file of keys could not be written").because(error))?;
-    }
+    let keys_file = keys.finish()?;
     if let Some(state) = &state
         && state.quarantined > 0
     {
@@ -114,7 +109,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
         ));
     }
     let mut outcome = outcome(context, "diff", evidence, findings, facts, unmapped);
-    outcome.keys_file = args.keys.as_ref().map(|path| path.display().to_string());
+    outcome.keys_file = keys_file;
     outcome.next = Some(next(context, &outcome, state.as_ref()));
     journal_verdict(context, &outcome)?;
     reports.write(&outcome, &context.ui)?;
@@ -243,10 +238,36 @@ fn uncompared(context: &Context, snapshot: &mut dyn crossfade::port::legacy_sour
     Ok(evidence)
 }
 
-fn write_key(keys: &mut BufWriter<std::fs::File>, sample: &Sample) -> Result<()> {
-    let line = json!({"table": sample.table, "key": sample.key, "kind": sample.kind, "difference": sample.difference,
-        "event": sample.event, "explained_by": sample.explained_by});
-    writeln!(keys, "{line}").map_err(|error| Error::failed("the file of keys could not be written").because(error))
+/// The file of all differing keys: the one asked for, or one in the state folder as soon as there is a key.
+struct Keys<'a> {
+    context: &'a Context,
+    path: PathBuf,
+    file: Option<BufWriter<std::fs::File>>,
+}
+
+impl<'a> Keys<'a> {
+    fn new(context: &'a Context, asked: Option<&Path>) -> Result<Self> {
+        let open = |path: &Path| Ok(BufWriter::new(context.create_output(path)?));
+        let path = asked.map_or_else(|| context.config.state_folder().join("differing-keys.ndjson"), Path::to_owned);
+        Ok(Self { context, file: asked.map(open).transpose()?, path })
+    }
+
+    fn write(&mut self, sample: &Sample) -> Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(BufWriter::new(self.context.create_output(&self.path)?)),
+        };
+        let line = json!({"table": sample.table, "key": sample.key, "kind": sample.kind, "difference": sample.difference,
+            "event": sample.event, "explained_by": sample.explained_by});
+        writeln!(file, "{line}").map_err(|error| Error::failed("the file of keys could not be written").because(error))
+    }
+
+    /// The file's name, if one was written.
+    fn finish(self) -> Result<Option<String>> {
+        let Some(mut file) = self.file else { return Ok(None) };
+        file.flush().map_err(|error| Error::failed("the file of keys could not be written").because(error))?;
+        Ok(Some(self.path.display().to_string()))
+    }
 }
 
 fn outcome(

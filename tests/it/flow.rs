@@ -8,6 +8,7 @@ mod differing;
 mod generated;
 mod inert;
 mod lock;
+mod mapping_change;
 mod quarantine;
 mod real_data;
 mod secrets;

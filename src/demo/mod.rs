@@ -47,7 +47,7 @@ impl Sizes {
 
 /// The script that makes the empty store.
 pub fn schema() -> &'static str {
-    include_str!("schema.sql")
+    include_str!("../../fixtures/acc/schema.sql")
 }
 
 /// Lends all rows in chunks: table, columns, rows. Chunks of one table come in insertion order, those of different

@@ -1,6 +1,6 @@
 //! Proof that the generated store has the quirks it is meant to have.
 
-/// See [`super::quirks`].
+/// See [`super::quirks()`].
 pub(super) const QUIRKS: &[(u8, &str, &str)] = &[
     (
         1,

@@ -3,7 +3,7 @@
 use crossfade::demo::Sizes;
 use rusqlite::Connection;
 
-use crate::support::acc::{Same, TABLES, assert_same_rows, schema};
+use crate::support::acc::{Same, TABLES, assert_same_rows};
 use crate::support::cli::{Log, Migration};
 use crate::support::flow::{
     FLOW, bring_over, column, committed, confirmed_pass, diff, execute, generated, has_finding, on_both_logs,
@@ -25,7 +25,7 @@ fn empty(log: Log) -> Migration {
     let migration = Migration::acc(log, "");
     let store = Connection::open(migration.legacy()).unwrap();
     store.pragma_update(None, "journal_mode", "WAL").unwrap();
-    store.execute_batch(&schema()).unwrap();
+    store.execute_batch(crossfade::demo::schema()).unwrap();
     migration
 }
 

@@ -20,12 +20,6 @@ pub const TABLES: [Same<'static>; 6] = [
     Same::keyed("session_summaries"),
 ];
 
-/// The script that makes an empty ACC store.
-pub fn schema() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/acc/schema.sql");
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
 /// A file of the folder with third-party data, if it is there: `CROSSFADE_TEST_SHARED`, or `shared` beside the project.
 pub fn shared(file: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("CROSSFADE_TEST_SHARED")

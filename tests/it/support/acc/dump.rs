@@ -12,7 +12,7 @@ const APPLICATION_TIMES: [(&str, &[usize]); 2] = [("sessions", &[1, 2]), ("messa
 pub fn load_dump(dump: &str, path: &Path) -> usize {
     let mut store = Connection::open(path).unwrap();
     store.pragma_update(None, "journal_mode", "WAL").unwrap();
-    store.execute_batch(&super::schema()).unwrap();
+    store.execute_batch(crossfade::demo::schema()).unwrap();
     let transaction = store.transaction().unwrap();
     let (mut rest, mut loaded) = (dump, 0);
     while let Some((_, statement)) = rest.split_once("INSERT INTO public.") {

@@ -180,7 +180,7 @@ impl Cluster {
     /// One end of the partitions `0..count`, as `consumer` sees it.
     fn offsets(&self, consumer: &BaseConsumer<Listener>, topic: &str, range: Range, at: At) -> Result<Vec<Offset>> {
         let what = || format!("the ends of '{topic}' cannot be read");
-        self.patiently(consumer, what, || {
+        let ask = || -> KafkaResult<Vec<Offset>> {
             let mut list = TopicPartitionList::new();
             for partition in range.clone() {
                 list.add_partition_offset(topic, partition, at)?;
@@ -197,6 +197,16 @@ impl Cluster {
                     None => Err(KafkaError::OffsetFetch(Code::UnknownPartition)),
                 })
                 .collect()
+        };
+        self.patiently(consumer, what, || {
+            ask().map_err(|error| match fault::code(&error) {
+                // The caller has seen these partitions, so the topic is new and this client has not heard of it yet.
+                Code::UnknownPartition | Code::UnknownTopic | Code::UnknownTopicOrPartition => {
+                    let _ = consumer.fetch_metadata(Some(topic), REQUEST);
+                    KafkaError::OffsetFetch(Code::LeaderNotAvailable)
+                }
+                _ => error,
+            })
         })
     }
 

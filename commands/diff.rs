@@ -21,7 +21,6 @@ use serde_json::json;
 
 use crate::context::{Context, Unmapped, now, today};
 use crate::error::Exit;
-use crate::project::generation_start;
 use crate::report::{ReportArgs, Reports};
 
 const EXAMPLES: &str = "\
@@ -62,11 +61,12 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
     let mut findings = coverage_findings(context, &unmapped);
     let mut facts = vec![("legacy".to_owned(), source.describe()), ("log".to_owned(), log.describe())];
     let state = replay_findings(context, log.as_ref(), &mut findings, &mut facts)?;
+    let from = state.as_ref().map(ReplayState::begins_at).unwrap_or_default();
     let scratch;
     let projection;
     let store: &dyn RowStore = if args.from_log {
         scratch = context.scratch_store()?;
-        fold(context, log.as_ref(), scratch.store.as_ref())?;
+        fold(context, log.as_ref(), &from, scratch.store.as_ref())?;
         facts.push(("compared with".to_owned(), "the whole log, folded anew".to_owned()));
         scratch.store.as_ref()
     } else {
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
                 snapshot: snapshot.as_mut(),
                 view: view.as_mut(),
                 log: Some(log.as_ref()),
-                from: &generation_start(context, log.as_ref())?,
+                from: &from,
                 ignore: &context.config.ignore,
                 today: &today(),
                 rejected: &rejected,
@@ -212,9 +212,8 @@ fn projection_view(
     Ok(Some(view))
 }
 
-fn fold(context: &Context, log: &dyn EventLog, store: &dyn RowStore) -> Result<()> {
-    let from = generation_start(context, log)?;
-    Projector { log, store, mapping: &context.mapping, from: &from, progress: &context.progress() }.rebuild()?;
+fn fold(context: &Context, log: &dyn EventLog, from: &Positions, store: &dyn RowStore) -> Result<()> {
+    Projector { log, store, mapping: &context.mapping, from, progress: &context.progress() }.rebuild()?;
     Ok(())
 }
 
@@ -395,7 +394,8 @@ pub(crate) fn dry_run(
         steps.push("fold the log to its end and write an event for every row that differs (reconcile)".to_owned());
     }
     let scratch = context.scratch_store()?;
-    fold(context, log, scratch.store.as_ref())?;
+    let from = state.as_ref().map(ReplayState::begins_at).unwrap_or_default();
+    fold(context, log, &from, scratch.store.as_ref())?;
     let mut view = scratch.store.view(&context.mapping)?;
     let mut snapshot = source.snapshot()?;
     let evidence = compare(

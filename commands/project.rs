@@ -92,7 +92,7 @@ pub(crate) fn run(args: &ProjectArgs, context: &Context) -> Result<Exit> {
 }
 
 /// Where the events of the replay's generation begin.
-pub(crate) fn generation_start(context: &Context, log: &dyn EventLog) -> Result<Positions> {
+fn generation_start(context: &Context, log: &dyn EventLog) -> Result<Positions> {
     let state = ReplayState::read(log, &context.config.migration)?;
     Ok(state.map(|(state, _)| state.begins_at()).unwrap_or_default())
 }

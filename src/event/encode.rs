@@ -1,7 +1,7 @@
 //! Rows into events, into one reused buffer.
 
 use super::codec::{self, Codec};
-use super::id::{self, Ids};
+use super::id::Ids;
 use super::{Op, Sequence, Stamp, time};
 use crate::mapping::{KeyText, Row, Table, Value};
 
@@ -32,7 +32,7 @@ pub struct RowChange<'a> {
     /// The whole image; of a delete the last known one, whose identity is written.
     pub row: Row<'a>,
     pub before: Option<Row<'a>>,
-    /// Names the change at its source: see [`id::base_change`] and [`id::reconcile_change`].
+    /// Names the change at its source: see [`super::id::base_change`] and [`super::id::reconcile_change`].
     pub change: &'a [u8],
     pub count: u64,
 }
@@ -171,9 +171,4 @@ pub fn size(table: &Table, row: Row<'_>) -> usize {
     encoder
         .encode(RowChange { op: Op::Base, row, before: None, change: b"", count: 1 })
         .map_or(usize::MAX, |event| event.size())
-}
-
-/// The id of a base copy's event for this row, as a text; what a re-copy of the same generation would write.
-pub fn base_id(migration: &str, store: &str, table: &Table, row: Row<'_>, generation: u32) -> String {
-    id::text(Ids::new(migration, store, &table.name).id(table, row, Op::Base.word(), &id::base_change(generation)))
 }

@@ -17,6 +17,17 @@ pub(super) fn value(raw: ValueRef<'_>) -> Value<'_> {
     }
 }
 
+/// A value as SQLite takes it.
+pub(super) fn bind(value: Value<'_>) -> ToSqlOutput<'_> {
+    ToSqlOutput::Borrowed(match value {
+        Value::Null => ValueRef::Null,
+        Value::Integer(number) => ValueRef::Integer(number),
+        Value::Real(number) => ValueRef::Real(number),
+        Value::Text(bytes) => ValueRef::Text(bytes),
+        Value::Blob(bytes) => ValueRef::Blob(bytes),
+    })
+}
+
 /// The result of `cf_key`: text of any bytes, or the blob that may be no key.
 enum Key {
     Null,

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Statement};
 
 use super::error::explain;
+use super::functions::bind;
 use super::plan::quote;
 use crate::base::Result;
-use crate::mapping::{Row, Rows, Value};
+use crate::mapping::{Row, Rows};
 
 /// Takes one chunk of rows: table, columns, rows.
 pub type Load<'a> = &'a mut dyn FnMut(&str, &[&str], &Rows) -> Result<()>;
@@ -34,16 +34,7 @@ pub fn make(path: &Path, schema: &str, fill: impl FnOnce(Load<'_>) -> Result<()>
 }
 
 fn insert(statement: &mut Statement<'_>, row: Row<'_>) -> rusqlite::Result<()> {
-    let bound = row.values().map(|value| {
-        ToSqlOutput::Borrowed(match value {
-            Value::Null => ValueRef::Null,
-            Value::Integer(number) => ValueRef::Integer(number),
-            Value::Real(number) => ValueRef::Real(number),
-            Value::Text(text) => ValueRef::Text(text),
-            Value::Blob(bytes) => ValueRef::Blob(bytes),
-        })
-    });
-    statement.execute(rusqlite::params_from_iter(bound)).map(|_| ())
+    statement.execute(rusqlite::params_from_iter(row.values().map(bind))).map(|_| ())
 }
 
 /// Runs a script on a store, for what a demo does behind capture's back; says how many rows the last statement changed.

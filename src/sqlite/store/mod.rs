@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags};
 
 use self::fault::fault;
@@ -19,8 +18,9 @@ use self::meta::{FORMAT, Meta, key};
 use self::shape::Shape;
 use self::view::SqliteView;
 use self::writer::SqliteWriter;
+use super::functions::{bind, value as lend};
 use crate::base::{Error, Result};
-use crate::mapping::{Mapping, Value};
+use crate::mapping::Mapping;
 use crate::port::row_store::{LastEvent, Mode, RowStore, RowView, RowWriter, StoreState};
 
 /// How long a claim or a write waits for another process.
@@ -182,11 +182,6 @@ fn exists(path: &Path) -> Result<bool> {
         .map_err(|error| Error::connect(format!("projection {} cannot be reached", path.display())).because(error))
 }
 
-/// The fold's rule: within a partition the later offset wins, across partitions the higher sequence.
-fn follows(event: &LastEvent, last: &LastEvent) -> bool {
-    if event.partition == last.partition { event.offset > last.offset } else { event.sequence > last.sequence }
-}
-
 /// The event in four columns from `at` on. A row written by other hands gets one that every event follows.
 fn last_event(row: &rusqlite::Row<'_>, at: usize) -> LastEvent {
     let read = || -> rusqlite::Result<LastEvent> {
@@ -198,24 +193,4 @@ fn last_event(row: &rusqlite::Row<'_>, at: usize) -> LastEvent {
         })
     };
     read().unwrap_or(LastEvent { partition: -1, offset: -1, id: [0; 16], sequence: i64::MIN })
-}
-
-fn lend(value: ValueRef<'_>) -> Value<'_> {
-    match value {
-        ValueRef::Null => Value::Null,
-        ValueRef::Integer(number) => Value::Integer(number),
-        ValueRef::Real(number) => Value::Real(number),
-        ValueRef::Text(bytes) => Value::Text(bytes),
-        ValueRef::Blob(bytes) => Value::Blob(bytes),
-    }
-}
-
-fn bind(value: Value<'_>) -> ToSqlOutput<'_> {
-    ToSqlOutput::Borrowed(match value {
-        Value::Null => ValueRef::Null,
-        Value::Integer(number) => ValueRef::Integer(number),
-        Value::Real(number) => ValueRef::Real(number),
-        Value::Text(bytes) => ValueRef::Text(bytes),
-        Value::Blob(bytes) => ValueRef::Blob(bytes),
-    })
 }

@@ -3,9 +3,9 @@
 use rusqlite::{Connection, Row, Statement};
 
 use super::fault::fault;
+use super::lend;
 use super::meta::Meta;
 use super::shape::Shape;
-use super::{follows, lend};
 use crate::base::Result;
 use crate::mapping::{Rows, Table, Value};
 use crate::port::row_store::LastEvent;
@@ -83,7 +83,7 @@ fn judge(standing: &mut Option<(i64, LastEvent)>, row: &Row<'_>, lose: &mut Stat
     let number: i64 = row.get(0)?;
     let event = LastEvent { partition: row.get(1)?, offset: row.get(2)?, id: [0; 16], sequence: row.get(4)? };
     let delete = lend(row.get_ref(3)?) == Value::Null;
-    let wins = standing.is_none_or(|(_, last)| follows(&event, &last));
+    let wins = standing.is_none_or(|(_, last)| event.supersedes(&last));
     if wins && let Some((old, _)) = standing.take() {
         lose.execute([old])?;
     }

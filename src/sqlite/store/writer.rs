@@ -14,7 +14,7 @@ use super::fault::fault;
 use super::meta::{Meta, key};
 use super::settle::settle;
 use super::shape::Shape;
-use super::{bind, follows, last_event, lend};
+use super::{bind, last_event, lend};
 use crate::base::{Error, Result};
 use crate::mapping::{Mapping, Row, Rows, Table, Value};
 use crate::port::event_log::Positions;
@@ -172,12 +172,12 @@ impl SqliteWriter {
                     bind_row(&mut insert, row, event)?;
                     insert.raw_execute()?;
                 }
-                (Some((number, last)), Op::Put) if follows(event, &last) => {
+                (Some((number, last)), Op::Put) if event.supersedes(&last) => {
                     let width = bind_row(&mut update, row, event)?;
                     update.raw_bind_parameter(width + 5, number)?;
                     update.raw_execute()?;
                 }
-                (Some((number, last)), Op::Delete) if follows(event, &last) => {
+                (Some((number, last)), Op::Delete) if event.supersedes(&last) => {
                     delete.execute([number])?;
                 }
                 (Some(_), _) | (None, Op::Delete) => {}

@@ -14,6 +14,7 @@ pub mod fold;
 pub mod journal;
 pub mod kafka;
 pub mod mapping;
+pub mod plan;
 pub mod port;
 pub mod project;
 pub mod report;

@@ -7,3 +7,4 @@ pub mod legacy_source;
 pub mod memory_log;
 pub mod progress;
 pub mod row_store;
+pub mod topic_admin;

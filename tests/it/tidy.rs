@@ -27,6 +27,7 @@ const ROOMS: &[(&str, Floor)] = &[
     ("report", Floor::Rules),
     ("config", Floor::Rules),
     ("acc", Floor::Rules),
+    ("plan", Floor::Rules),
     ("port", Floor::Ports),
     ("capture", Floor::Engines),
     ("project", Floor::Engines),

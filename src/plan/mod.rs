@@ -1,0 +1,9 @@
+//! What a cluster should have against what it has: changes, their risk, and the ways back. Pure.
+
+mod change;
+mod observed;
+
+pub use change::{Action, Change, Kind, Op, Risk, WayBack};
+pub use observed::{
+    Acl, Broker, Config, FoundTopic, Group, Observed, Operation, Partition, Pattern, Resource, Seen, Source,
+};

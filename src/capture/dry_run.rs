@@ -58,7 +58,7 @@ impl EventLog for DryRunLog<'_> {
         self.log.ends(topic)
     }
 
-    fn topics(&self) -> Result<Vec<Topic>> {
+    fn topics(&self) -> Result<BTreeMap<String, i32>> {
         self.log.topics()
     }
 

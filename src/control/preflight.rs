@@ -11,14 +11,13 @@ pub fn missing_topics(log: &dyn EventLog, mapping: &Mapping, migration: &str) ->
     let found = log.topics()?;
     let mut missing = Vec::new();
     for wanted in mapping.topics.iter().cloned().chain(own_topics(migration)) {
-        match found.iter().find(|topic| topic.name == wanted.name) {
+        match found.get(&wanted.name) {
             None => missing.push(wanted),
-            Some(topic) if topic.partitions != wanted.partitions => {
+            Some(partitions) if *partitions != wanted.partitions => {
                 let message = format!(
-                    "topic '{}' of {} has {} partitions, planned are {}",
-                    topic.name,
+                    "topic '{}' of {} has {partitions} partitions, planned are {}",
+                    wanted.name,
                     log.describe(),
-                    topic.partitions,
                     wanted.partitions
                 );
                 return Err(Error::refused(message)

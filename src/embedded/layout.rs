@@ -14,7 +14,7 @@ const OFFSET_BITS: u32 = 40;
 pub(super) const OFFSETS: Offset = 1 << OFFSET_BITS;
 pub(super) const ROWS: i64 = 1 << (63 - OFFSET_BITS);
 /// Kafka's own default of `max.message.bytes`.
-const DEFAULT_MAX_RECORD_BYTES: usize = 1_048_588;
+pub(super) const DEFAULT_MAX_RECORD_BYTES: usize = 1_048_588;
 
 /// A topic as writers and readers need it.
 pub(super) struct Found {
@@ -56,6 +56,11 @@ pub(super) fn configs(path: &Path, topic: &str, text: &str) -> Result<BTreeMap<S
     serde_json::from_str(text).map_err(|error| {
         Error::corrupt(format!("the configs of topic '{topic}' in {} are damaged", path.display())).because(error)
     })
+}
+
+pub(super) fn config_text(configs: &BTreeMap<String, String>) -> Result<String> {
+    serde_json::to_string(configs)
+        .map_err(|error| Error::failed("the configs cannot be written as JSON").because(error))
 }
 
 pub(super) fn checkpoint(path: &Path, writer: &str, text: &str) -> Result<Checkpoint> {

@@ -9,10 +9,11 @@ mod reader;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use crate::base::{Error, Result};
 use crate::port::event_log::{Checkpoint, Ends, EventLog, LogReader, LogWriter, Positions, Topic};
@@ -44,6 +45,36 @@ impl EmbeddedLog {
 
     fn fail(&self, error: rusqlite::Error) -> Error {
         failure::of(&self.path, error)
+    }
+
+    /// Makes a topic unless there is one of the name.
+    fn make_topic(
+        &self,
+        transaction: &Transaction<'_>,
+        name: &str,
+        partitions: i32,
+        configs: &BTreeMap<String, String>,
+    ) -> Result<()> {
+        let configs = layout::config_text(configs)?;
+        let made = transaction
+            .execute("INSERT OR IGNORE INTO topics (name, configs) VALUES (?1, ?2)", [name, &configs])
+            .map_err(|error| self.fail(error))?;
+        if made == 0 {
+            return Ok(());
+        }
+        self.make_partitions(transaction, transaction.last_insert_rowid(), 0..partitions)
+    }
+
+    fn make_partitions(&self, transaction: &Transaction<'_>, topic: i64, numbers: Range<i32>) -> Result<()> {
+        for number in numbers {
+            transaction
+                .execute("INSERT INTO partitions (topic, number) VALUES (?1, ?2)", params![topic, number])
+                .map_err(|error| self.fail(error))?;
+        }
+        if transaction.last_insert_rowid() >= layout::ROWS - 1 {
+            return Err(Error::refused(format!("{} has no room for more partitions", self.path.display())));
+        }
+        Ok(())
     }
 }
 
@@ -92,24 +123,16 @@ impl EventLog for EmbeddedLog {
         ends.collect::<rusqlite::Result<_>>().map_err(|error| self.fail(error))
     }
 
-    fn topics(&self) -> Result<Vec<Topic>> {
-        let found = || -> rusqlite::Result<Vec<(String, i32, String)>> {
+    fn topics(&self) -> Result<BTreeMap<String, i32>> {
+        let found = || -> rusqlite::Result<BTreeMap<String, i32>> {
             self.connection()
                 .prepare(
-                    "SELECT name, (SELECT count(*) FROM partitions WHERE topic = topics.id), configs
-                     FROM topics ORDER BY name",
+                    "SELECT name, (SELECT count(*) FROM partitions WHERE topic = topics.id) FROM topics",
                 )?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
         };
-        let found = found().map_err(|error| self.fail(error))?;
-        found
-            .into_iter()
-            .map(|(name, partitions, configs)| {
-                let configs = layout::configs(&self.path, &name, &configs)?;
-                Ok(Topic { name, partitions, configs })
-            })
-            .collect()
+        found().map_err(|error| self.fail(error))
     }
 
     fn create_topics(&self, topics: &[Topic]) -> Result<()> {
@@ -120,23 +143,7 @@ impl EventLog for EmbeddedLog {
         let mut connection = self.connection();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
         for topic in topics {
-            let configs = serde_json::to_string(&topic.configs)
-                .map_err(|error| Error::failed("the configs cannot be written as JSON").because(error))?;
-            let made = transaction
-                .execute("INSERT OR IGNORE INTO topics (name, configs) VALUES (?1, ?2)", [&topic.name, &configs])
-                .map_err(fail)?;
-            if made == 0 {
-                continue;
-            }
-            let id = transaction.last_insert_rowid();
-            for number in 0..topic.partitions {
-                transaction
-                    .execute("INSERT INTO partitions (topic, number) VALUES (?1, ?2)", params![id, number])
-                    .map_err(fail)?;
-            }
-            if transaction.last_insert_rowid() >= layout::ROWS - 1 {
-                return Err(Error::refused(format!("{} has no room for more partitions", self.path.display())));
-            }
+            self.make_topic(&transaction, &topic.name, topic.partitions, &topic.configs)?;
         }
         transaction.commit().map_err(fail)
     }

@@ -4,6 +4,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::context::Listener;
 use super::settings::{KafkaSettings, is_secret};
+use super::sys::Refusal;
 use crate::base::{Error, Kind};
 
 pub(super) const PROVISION: &str = "create it with `crossfade provision apply`";
@@ -81,6 +82,11 @@ pub(super) fn error(what: impl Into<String>, code: Code, listener: Option<&Liste
         Kind::Stale => error.hint("the log no longer has this position, or never had it"),
         _ => error,
     }
+}
+
+/// An error met by an admin call, with the broker's words.
+pub(super) fn refused(what: impl Into<String>, refusal: &Refusal) -> Error {
+    error(what, refusal.code, None).because(refusal.clone())
 }
 
 /// The error of a topic the cluster does not have.

@@ -1,12 +1,11 @@
 //! The log on a Kafka cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
-use rdkafka::admin::AdminClient;
 use rdkafka::client::Client;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
@@ -16,6 +15,7 @@ use rdkafka::topic_partition_list::Offset as At;
 use super::context::Listener;
 use super::reader::KafkaReader;
 use super::settings::KafkaSettings;
+use super::sys::Handle;
 use super::writer::KafkaWriter;
 use super::{fault, topics};
 use crate::base::{Error, Result};
@@ -47,7 +47,6 @@ pub(super) struct Cluster {
     pub(super) committed: BaseConsumer<Listener>,
     /// Sees the high watermark as the end of a partition.
     uncommitted: BaseConsumer<Listener>,
-    admin: OnceLock<AdminClient<Listener>>,
     pub(super) limits: Mutex<BTreeMap<String, usize>>,
 }
 
@@ -67,7 +66,6 @@ impl KafkaLog {
             settings: settings.clone(),
             committed,
             uncommitted: ask("read_uncommitted")?,
-            admin: OnceLock::new(),
             limits: Mutex::default(),
         };
         Ok(Self { cluster: Arc::new(cluster) })
@@ -104,13 +102,13 @@ fn serve(consumer: &BaseConsumer<Listener>) -> bool {
 }
 
 impl Cluster {
-    pub(super) fn admin(&self) -> Result<&AdminClient<Listener>> {
-        if let Some(admin) = self.admin.get() {
-            return Ok(admin);
-        }
-        let admin = self.settings.admin().create_with_context(Listener::default());
-        let admin = admin.map_err(|error| fault::settings(&error))?;
-        Ok(self.admin.get_or_init(|| admin))
+    /// For calls the client has no method for.
+    pub(super) fn handle(&self) -> Handle<'_> {
+        Handle::of(self.committed.client())
+    }
+
+    pub(super) fn describe(&self) -> String {
+        format!("kafka {}", self.settings.brokers())
     }
 
     /// Both clients that are asked for ends; a new topic has to reach each.
@@ -290,7 +288,7 @@ type Range = std::ops::Range<i32>;
 
 impl EventLog for KafkaLog {
     fn describe(&self) -> String {
-        format!("kafka {}", self.cluster.settings.brokers())
+        self.cluster.describe()
     }
 
     fn cluster_id(&self) -> Result<String> {
@@ -323,7 +321,7 @@ impl EventLog for KafkaLog {
         Ok(all.zip(ends.map(|((low, committed), high)| Ends { low, committed, high })).collect())
     }
 
-    fn topics(&self) -> Result<Vec<Topic>> {
+    fn topics(&self) -> Result<BTreeMap<String, i32>> {
         topics::list(&self.cluster)
     }
 

@@ -5,6 +5,7 @@ mod fault;
 mod log;
 mod reader;
 mod settings;
+mod sys;
 mod target;
 mod topics;
 mod writer;

@@ -198,10 +198,6 @@ impl KafkaSettings {
         self.properties.get("batch.size").and_then(|text| text.parse().ok()).unwrap_or(BATCH_BYTES)
     }
 
-    pub(super) fn admin(&self) -> ClientConfig {
-        self.common()
-    }
-
     pub(super) fn producer(&self, name: &str) -> ClientConfig {
         let mut config = self.common();
         for (name, value) in PRODUCER {

@@ -1,22 +1,19 @@
 //! Topics: listed, created, and what they take.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
-use std::pin::pin;
-use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminOptions, ConfigEntry, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::fault;
 use super::log::Cluster;
 use super::settings::MAX_MESSAGE_BYTES;
-use crate::base::{Error, Result};
+use super::sys::{self, Ask, Entry, NewTopic};
+use crate::base::{Error, Kind, Result};
 use crate::port::event_log::Topic;
 
 /// Ours, not Kafka's: among the configs of a wanted topic it says how many copies are kept.
@@ -24,43 +21,17 @@ const REPLICATION: &str = "replication.factor";
 const COPIES: usize = 2;
 /// Left free of a topic's limit for the framing of a batch with one record.
 const FRAMING: usize = 128;
-const REQUEST: Duration = Duration::from_secs(15);
+pub(super) const REQUEST: Duration = Duration::from_secs(15);
 /// How long new topics may take to be led.
 const SETTLE: Duration = Duration::from_secs(30);
-/// How long a broker may take to hear of a new topic. Who may not read configs waits as long for nothing.
+/// How long a broker may take to hear of a new topic.
 const PROPAGATION: Duration = Duration::from_secs(3);
 
-/// All topics but the brokers' own, which begin with two underscores. `configs` are only those set on the topic itself.
-pub(super) fn list(cluster: &Cluster) -> Result<Vec<Topic>> {
+/// The partitions of all topics but the brokers' own.
+pub(super) fn list(cluster: &Cluster) -> Result<BTreeMap<String, i32>> {
     let metadata = cluster.metadata(None)?;
-    let found: Vec<_> = metadata.topics().iter().filter(|topic| !internal(topic.name())).collect();
-    let names: Vec<&str> = found.iter().map(|topic| topic.name()).collect();
-    let configs = describe(cluster, &names, options())?;
-    let topics = found.iter().zip(configs).map(|(topic, configs)| Topic {
-        name: topic.name().to_owned(),
-        partitions: i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX),
-        configs: own(configs),
-    });
-    let mut topics: Vec<Topic> = topics.collect();
-    topics.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(topics)
-}
-
-fn own(entries: Vec<ConfigEntry>) -> BTreeMap<String, String> {
-    let set = entries.into_iter().filter(|entry| entry.source == ConfigSource::DynamicTopic);
-    set.filter_map(|entry| Some((entry.name, entry.value?))).collect()
-}
-
-/// The configs of each topic, in the order asked; none of a topic that is gone or hidden from the user, since the client
-/// does not hand on the errors of single topics.
-fn describe(cluster: &Cluster, names: &[&str], options: AdminOptions) -> Result<Vec<Vec<ConfigEntry>>> {
-    if names.is_empty() {
-        return Ok(Vec::new());
-    }
-    let asked: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
-    let answer = block_on(cluster.admin()?.describe_configs(&asked, &options));
-    let answer = answer.map_err(|error| call("the configs of topics cannot be read", &error))?;
-    Ok(answer.into_iter().map(|found| found.map(|found| found.entries).unwrap_or_default()).collect())
+    let found = metadata.topics().iter().filter(|topic| !internal(topic.name()));
+    Ok(found.map(|topic| (topic.name().to_owned(), count(topic.partitions().len()))).collect())
 }
 
 /// Creates what is missing, with as many copies as [`REPLICATION`] says, else two where there are two brokers, and
@@ -71,75 +42,59 @@ pub(super) fn create(cluster: &Cluster, topics: &[Topic]) -> Result<()> {
     }
     let copies = cluster.metadata(None)?.brokers().len().clamp(1, COPIES);
     let wanted = topics.iter().map(|topic| new_topic(topic, copies)).collect::<Result<Vec<_>>>()?;
-    let answer = block_on(cluster.admin()?.create_topics(&wanted, &options().operation_timeout(Some(REQUEST))));
-    let answer = answer.map_err(|error| call("the topics cannot be created", &error))?;
-    let mut made = BTreeSet::new();
-    for result in answer {
-        match result {
-            Ok(name) => {
-                made.insert(name);
+    let answer = sys::create_topics(cluster.handle(), &wanted, Ask::within(REQUEST));
+    let answer = answer.map_err(|refusal| fault::refused("the topics cannot be created", &refusal))?;
+    let mut made = Vec::new();
+    for topic in topics {
+        match answer.get(&topic.name) {
+            Some(Ok(())) => made.push((topic.name.as_str(), topic.partitions)),
+            Some(Err(refusal)) if refusal.code != Code::TopicAlreadyExists => {
+                return Err(fault::refused(format!("the topic '{}' cannot be created", topic.name), refusal));
             }
-            Err((_, Code::TopicAlreadyExists)) => {}
-            Err((name, code)) => return Err(refused(topics, &name, code)),
+            _ => {}
         }
     }
-    let made: Vec<&Topic> = topics.iter().filter(|topic| made.contains(&topic.name)).collect();
     settle(cluster, &made)
 }
 
 fn new_topic(topic: &Topic, copies: usize) -> Result<NewTopic<'_>> {
-    let copies = match topic.configs.get(REPLICATION) {
+    let replication = match topic.configs.get(REPLICATION) {
         Some(text) => text.parse::<i32>().ok().filter(|copies| *copies > 0).ok_or_else(|| {
             Error::config(format!("'{REPLICATION}' of the topic '{}' is no number of copies: '{text}'", topic.name))
         })?,
-        None => i32::try_from(copies).unwrap_or(1),
+        None => count(copies),
     };
-    let mut wanted = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(copies));
+    let configs = topic.configs.iter().filter(|(name, _)| *name != REPLICATION);
+    let mut configs: Vec<(&str, &str)> = configs.map(|(name, value)| (name.as_str(), value.as_str())).collect();
     if !topic.configs.contains_key(REPLICATION) && !topic.configs.contains_key("min.insync.replicas") {
-        wanted = wanted.set("min.insync.replicas", "1");
+        configs.push(("min.insync.replicas", "1"));
     }
-    for (name, value) in topic.configs.iter().filter(|(name, _)| *name != REPLICATION) {
-        wanted = wanted.set(name, value);
-    }
-    Ok(wanted)
+    Ok(NewTopic { name: &topic.name, partitions: topic.partitions, replication, configs })
 }
 
-fn refused(topics: &[Topic], name: &str, code: Code) -> Error {
-    let what = match (code, topics.iter().find(|topic| topic.name == name)) {
-        // The client does not hand on which of them it was.
-        (Code::InvalidConfig, Some(topic)) => {
-            let configs: Vec<_> = topic.configs.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            format!("the topic '{name}' cannot be created with {}", configs.join(", "))
-        }
-        (Code::InvalidPartitions, Some(topic)) => {
-            format!("the topic '{name}' cannot be created with {} partitions", topic.partitions)
-        }
-        _ => format!("the topic '{name}' cannot be created"),
-    };
-    fault::error(what, code, None)
-}
-
-/// Waits until both clients know new topics with all their leaders, and every broker their configs: a question goes to any
-/// of them.
-fn settle(cluster: &Cluster, topics: &[&Topic]) -> Result<()> {
+/// Waits until both clients know topics of so many partitions with all their leaders, and every broker their configs: a
+/// question goes to any of them.
+pub(super) fn settle(cluster: &Cluster, topics: &[(&str, i32)]) -> Result<()> {
     let deadline = Instant::now() + SETTLE;
     for (topic, client) in topics.iter().flat_map(|topic| cluster.askers().map(|client| (topic, client))) {
-        while !client.fetch_metadata(Some(&topic.name), Duration::from_secs(5)).is_ok_and(|found| led(&found, topic)) {
+        while !client.fetch_metadata(Some(topic.0), Duration::from_secs(5)).is_ok_and(|found| led(&found, *topic)) {
             if Instant::now() >= deadline {
+                let (name, waited) = (topic.0, SETTLE.as_secs());
                 return Err(Error::connect(format!(
-                    "the topic '{}' was created, but has no leaders after {} s",
-                    topic.name,
-                    SETTLE.as_secs()
+                    "the topic '{name}' was created, but has no leaders after {waited} s"
                 )));
             }
             thread::sleep(Duration::from_millis(50));
         }
     }
     let deadline = Instant::now() + PROPAGATION;
-    let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
+    let names: Vec<&str> = topics.iter().map(|(name, _)| *name).collect();
     for broker in cluster.metadata(None)?.brokers() {
-        let ask = || AdminOptions::new().request_timeout(Some(PROPAGATION)).broker_id(broker.id());
-        while !describe(cluster, &names, ask()).is_ok_and(|found| found.iter().all(|configs| !configs.is_empty()))
+        let ask = Ask::within(PROPAGATION).of_broker(broker.id());
+        // Who may not read configs is told so at once.
+        let heard =
+            |told: &sys::Answer<Entry>| !matches!(told, Err(refusal) if fault::kind(refusal.code) != Kind::Refused);
+        while !sys::topic_configs(cluster.handle(), &names, ask).is_ok_and(|found| found.values().all(heard))
             && Instant::now() < deadline
         {
             thread::sleep(Duration::from_millis(20));
@@ -148,10 +103,10 @@ fn settle(cluster: &Cluster, topics: &[&Topic]) -> Result<()> {
     Ok(())
 }
 
-fn led(metadata: &Metadata, topic: &Topic) -> bool {
-    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic.name) else { return false };
+fn led(metadata: &Metadata, (name, wanted): (&str, i32)) -> bool {
+    let Some(found) = metadata.topics().iter().find(|found| found.name() == name) else { return false };
     let partitions = found.partitions();
-    partitions.len() == usize::try_from(topic.partitions).unwrap_or_default()
+    count(partitions.len()) == wanted
         && partitions.iter().all(|partition| partition.leader() >= 0 && no_error(partition.error()))
 }
 
@@ -171,56 +126,37 @@ pub(super) fn batch_limit(cluster: &Cluster, topic: &str) -> Result<usize> {
         return Ok(*limit);
     }
     let deadline = Instant::now() + PROPAGATION;
+    let what = || format!("the brokers do not tell how large a record of '{topic}' may be");
     loop {
-        let entries = describe(cluster, &[topic], options())?.into_iter().next().unwrap_or_default();
-        if let Some(limit) = limit(&entries) {
-            limits().insert(topic.to_owned(), limit);
-            return Ok(limit);
-        }
-        cluster.partitions(topic)?;
-        if Instant::now() >= deadline {
-            let what = format!("the brokers do not tell how large a record of '{topic}' may be");
-            return Err(fault::error(what, Code::TopicAuthorizationFailed, None));
+        let told = sys::topic_configs(cluster.handle(), &[topic], Ask::within(REQUEST)).and_then(|mut found| {
+            let unknown = || Err(sys::Refusal { code: Code::UnknownTopicOrPartition, words: String::new() });
+            found.remove(topic).unwrap_or_else(unknown)
+        });
+        match told {
+            Ok(entries) => {
+                let limit = limit(&entries).ok_or_else(|| Error::failed(what()))?;
+                limits().insert(topic.to_owned(), limit);
+                return Ok(limit);
+            }
+            // A broker that has not heard of it yet.
+            Err(refusal) if refusal.code == Code::UnknownTopicOrPartition && Instant::now() < deadline => {
+                cluster.partitions(topic)?;
+            }
+            Err(refusal) => return Err(fault::refused(what(), &refusal)),
         }
         thread::sleep(Duration::from_millis(100));
     }
 }
 
-fn limit(entries: &[ConfigEntry]) -> Option<usize> {
-    entries.iter().find(|entry| entry.name == "max.message.bytes")?.value.as_ref()?.parse().ok()
+fn limit(entries: &Entry) -> Option<usize> {
+    entries.get("max.message.bytes")?.value.as_ref()?.parse().ok()
 }
 
-fn internal(topic: &str) -> bool {
+/// The brokers' own begin with two underscores.
+pub(super) fn internal(topic: &str) -> bool {
     topic.starts_with("__")
 }
 
-fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(REQUEST))
-}
-
-/// The error of a call as a whole. The client wraps its code without telling it.
-fn call(what: &str, error: &KafkaError) -> Error {
-    match error {
-        KafkaError::AdminOp(code) => fault::error(what, *code, None),
-        other => fault::error(what, fault::code(other), None),
-    }
-}
-
-/// Waits for a future on this thread: the client answers on a thread of its own.
-fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let mut future = pin!(future);
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut context = Context::from_waker(&waker);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
-        }
-    }
+fn count(length: usize) -> i32 {
+    i32::try_from(length).unwrap_or(i32::MAX)
 }

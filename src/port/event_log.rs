@@ -213,7 +213,8 @@ pub trait EventLog: Send + Sync {
     /// The ends of every partition of `topic`.
     fn ends(&self, topic: &str) -> Result<BTreeMap<i32, Ends>>;
 
-    fn topics(&self) -> Result<Vec<Topic>>;
+    /// Every topic and the number of its partitions.
+    fn topics(&self) -> Result<BTreeMap<String, i32>>;
 
     /// Creates topics that are missing; one that exists already is an error of that topic only by `topics()` afterwards.
     fn create_topics(&self, topics: &[Topic]) -> Result<()>;

@@ -153,8 +153,9 @@ impl EventLog for MemoryLog {
         Ok((0..).zip(ends).collect())
     }
 
-    fn topics(&self) -> Result<Vec<Topic>> {
-        Ok(self.shared.state().topics.values().map(|stored| stored.topic.clone()).collect())
+    fn topics(&self) -> Result<BTreeMap<String, i32>> {
+        let state = self.shared.state();
+        Ok(state.topics.iter().map(|(name, stored)| (name.clone(), stored.topic.partitions)).collect())
     }
 
     fn create_topics(&self, topics: &[Topic]) -> Result<()> {

@@ -41,12 +41,8 @@ fn ends(migration: &Migration) -> Vec<String> {
         return Vec::new();
     }
     let log = open_log(migration);
-    let topics = log.topics().unwrap().into_iter().filter(|topic| topic.name.contains(&migration.name));
-    let mut ends: Vec<String> = topics
-        .map(|topic| format!("{} {:?} {:?}", topic.name, topic.configs, log.ends(&topic.name).unwrap()))
-        .collect();
-    ends.sort();
-    ends
+    let topics = log.topics().unwrap().into_keys().filter(|name| name.contains(&migration.name));
+    topics.map(|name| format!("{name} {:?}", log.ends(&name).unwrap())).collect()
 }
 
 /// Runs a command that must change nothing; only `diff` may write to the journal, and its own file of differing keys.

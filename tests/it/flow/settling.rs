@@ -1,5 +1,6 @@
 //! Commits whose outcome is unknown, writers that are fenced, records that are not taken: replay asks the log.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossfade::base::{Kind, Result};
@@ -7,7 +8,7 @@ use crossfade::capture::{Copied, Phase, Reconcile, Reconciled, Replay, Settings}
 use crossfade::demo::Sizes;
 use crossfade::event::codec::Exact;
 use crossfade::mapping::Mapping;
-use crossfade::port::event_log::{EventLog, Positions};
+use crossfade::port::event_log::{EventLog, Positions, Topic};
 use crossfade::port::progress::Silent;
 use crossfade::port::row_store::RowStore;
 use crossfade::project::Projector;
@@ -108,7 +109,9 @@ impl Scene {
     /// Commits of an undisturbed copy.
     fn commits(&self) -> u64 {
         let memory: Arc<dyn EventLog> = Arc::new(crossfade::port::memory_log::MemoryLog::new());
-        memory.create_topics(&self.log.topics().unwrap()).unwrap();
+        let topics = self.log.topics().unwrap().into_iter();
+        let topic = |(name, partitions)| Topic { name, partitions, configs: BTreeMap::new() };
+        memory.create_topics(&topics.map(topic).collect::<Vec<_>>()).unwrap();
         let log = FaultyLog::new(memory, Fault::LostReply, u64::MAX);
         assert_eq!(self.copy(&log, false).unwrap().state.phase, Phase::Done);
         log.calls()

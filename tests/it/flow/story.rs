@@ -1,5 +1,7 @@
 //! The first way through: provision, replay, project, diff.
 
+use std::collections::BTreeMap;
+
 use crossfade::demo::Sizes;
 
 use crate::support::cli::Log;
@@ -50,8 +52,8 @@ fn a_second_provision_apply_has_nothing_to_do(log: Log) {
     let second = json(&migration.expect(&["provision", "apply", "--output", "json"], 0));
     assert_eq!(second["created"], serde_json::json!([]));
     let again = open_log(&migration).topics().unwrap();
-    let own = |topics: Vec<crossfade::mapping::Topic>| -> Vec<_> {
-        topics.into_iter().filter(|topic| topic.name.contains(&migration.name)).collect()
+    let own = |topics: BTreeMap<String, i32>| -> Vec<_> {
+        topics.into_iter().filter(|(name, _)| name.contains(&migration.name)).collect()
     };
     let (topics, again) = (own(topics), own(again));
     assert_eq!(topics, again);

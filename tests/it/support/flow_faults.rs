@@ -124,7 +124,7 @@ impl EventLog for FaultyLog {
         self.log.ends(topic)
     }
 
-    fn topics(&self) -> Result<Vec<Topic>> {
+    fn topics(&self) -> Result<BTreeMap<String, i32>> {
         self.log.topics()
     }
 

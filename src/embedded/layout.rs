@@ -63,6 +63,12 @@ pub(super) fn config_text(configs: &BTreeMap<String, String>) -> Result<String> 
         .map_err(|error| Error::failed("the configs cannot be written as JSON").because(error))
 }
 
+/// The name a deleted topic gets, which no topic can have. Its partitions stay, so that no other topic gets their ids and
+/// no open handle meets the records of another topic.
+pub(super) fn deleted(id: i64) -> String {
+    format!("/{id}")
+}
+
 pub(super) fn checkpoint(path: &Path, writer: &str, text: &str) -> Result<Checkpoint> {
     serde_json::from_str(text).map_err(|error| {
         Error::corrupt(format!("the checkpoint of '{writer}' in {} is damaged", path.display())).because(error)

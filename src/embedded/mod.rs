@@ -1,5 +1,6 @@
 //! The embedded log: topics and partitions in one SQLite file.
 
+mod admin;
 mod failure;
 mod file;
 mod frames;
@@ -127,7 +128,8 @@ impl EventLog for EmbeddedLog {
         let found = || -> rusqlite::Result<BTreeMap<String, i32>> {
             self.connection()
                 .prepare(
-                    "SELECT name, (SELECT count(*) FROM partitions WHERE topic = topics.id) FROM topics",
+                    "SELECT name, (SELECT count(*) FROM partitions WHERE topic = topics.id) FROM topics
+                     WHERE name NOT LIKE '/%'",
                 )?
                 .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()

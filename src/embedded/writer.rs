@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::frames::Frames;
 use super::layout::{self, OFFSETS};
@@ -159,7 +159,12 @@ impl Writer {
         let mut ends: BTreeMap<i64, Offset> = BTreeMap::new();
         let lanes = &self.lanes;
         {
-            let mut next = transaction.prepare("SELECT next_offset FROM partitions WHERE id = ?1").map_err(fail)?;
+            let mut next = transaction
+                .prepare(
+                    "SELECT next_offset FROM partitions JOIN topics ON topics.id = topic
+                     WHERE partitions.id = ?1 AND name NOT LIKE '/%'",
+                )
+                .map_err(fail)?;
             let mut insert = transaction
                 .prepare(
                     "INSERT INTO batches (id, count, first_ms, last_ms, codec, checksum, blob)
@@ -170,7 +175,11 @@ impl Writer {
                 let row = lanes[lane].row;
                 let base = match ends.get(&row) {
                     Some(base) => *base,
-                    None => next.query_row([row], |found| found.get(0)).map_err(fail)?,
+                    None => next
+                        .query_row([row], |found| found.get(0))
+                        .optional()
+                        .map_err(fail)?
+                        .ok_or_else(|| Error::config("a topic that was written to has been deleted"))?,
                 };
                 let end = base + Offset::from(sealed.count);
                 if end >= OFFSETS {
@@ -250,6 +259,9 @@ impl LogWriter for Writer {
         self.drop_records();
         if self.standing == Standing::Failed {
             self.standing = Standing::Good;
+            // It may have failed because a topic changed.
+            self.topics.clear();
+            self.lanes.clear();
         }
         Ok(())
     }

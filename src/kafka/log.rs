@@ -12,6 +12,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::metadata::Metadata;
 use rdkafka::topic_partition_list::Offset as At;
 
+use super::admin::KafkaAdmin;
 use super::context::Listener;
 use super::reader::KafkaReader;
 use super::settings::KafkaSettings;
@@ -69,6 +70,11 @@ impl KafkaLog {
             limits: Mutex::default(),
         };
         Ok(Self { cluster: Arc::new(cluster) })
+    }
+
+    /// The management of the cluster, by the same clients.
+    pub fn admin(&self) -> KafkaAdmin {
+        KafkaAdmin::new(Arc::clone(&self.cluster))
     }
 }
 

@@ -1,8 +1,10 @@
 //! The log on Apache Kafka: transactional writers, read-committed readers, topics and their ends.
 
+mod admin;
 mod context;
 mod fault;
 mod log;
+mod look;
 mod reader;
 mod settings;
 mod sys;
@@ -10,6 +12,7 @@ mod target;
 mod topics;
 mod writer;
 
+pub use admin::KafkaAdmin;
 pub use log::KafkaLog;
 pub use settings::{KafkaSettings, Secret, Security, TRANSACTION_TIMEOUT};
 

@@ -1,9 +1,11 @@
 //! What the engines need from the world, one trait a file, with a memory fake where one serves.
 
+pub mod admin_rules;
 pub mod boundary;
 pub mod event_log;
 pub mod journal;
 pub mod legacy_source;
+pub mod memory_admin;
 pub mod memory_log;
 pub mod progress;
 pub mod row_store;

@@ -9,6 +9,7 @@
     reason = "a test fails by panicking and tells on the terminal"
 )]
 
+mod admin_contract;
 mod cli;
 mod crash;
 mod events;

@@ -1,0 +1,190 @@
+//! One look at a cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::metadata::Metadata;
+
+use super::admin::BLOCK;
+use super::log::Cluster;
+use super::sys::{self, Ask, Entry, Handle, Refusal};
+use super::{fault, topics};
+use crate::base::Result;
+use crate::plan::{Broker, FoundTopic, Group, Observed, Partition, Seen};
+use crate::port::topic_admin::{Scope, Topics};
+
+/// Short, because another broker may be asked.
+const REQUEST: Duration = Duration::from_secs(5);
+/// How long a question waits for a cluster that is electing leaders.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Settings of a broker that bear on topics, or on who may use them.
+const BROKER_CONFIGS: &[&str] = &[
+    "authorizer.class.name",
+    "auto.create.topics.enable",
+    "compression.type",
+    "default.replication.factor",
+    "delete.topic.enable",
+    "log.cleanup.policy",
+    "log.retention.bytes",
+    "log.retention.hours",
+    "log.retention.minutes",
+    "log.retention.ms",
+    "log.segment.bytes",
+    "message.max.bytes",
+    "min.insync.replicas",
+    "num.partitions",
+    "offsets.retention.minutes",
+    "transaction.max.timeout.ms",
+    "unclean.leader.election.enable",
+];
+
+pub(super) fn observe(cluster: &Cluster, scope: &Scope) -> Result<Observed> {
+    let metadata = cluster.metadata(None)?;
+    let within = Ask::within(REQUEST);
+    let described = patiently(cluster, |handle| sys::describe_cluster(handle, within));
+    let (cluster_id, brokers) =
+        described.map_err(|refusal| fault::refused("the brokers cannot be looked up", &refusal))?;
+    let partitions = partitions(&metadata);
+    let (configs, config_names) = configs(cluster, &partitions, &scope.configs)?;
+    let broker_configs = broker_configs(cluster, &brokers);
+    let (acls, scram_users) = if scope.access {
+        let acls = patiently(cluster, |handle| sys::describe_acls(handle, within));
+        let users = patiently(cluster, |handle| sys::scram_users(handle, within));
+        (seen(acls), seen(users))
+    } else {
+        (not_asked(), not_asked())
+    };
+    let groups = scope.groups.as_ref().map_or_else(not_asked, |prefix| seen(groups(cluster, prefix)));
+    let topics = with_configs(partitions, configs);
+    let brokers = Seen::Known(brokers);
+    let home = cluster.describe();
+    Ok(Observed { home, cluster_id, brokers, broker_configs, topics, config_names, acls, scram_users, groups })
+}
+
+fn not_asked<T>() -> Seen<T> {
+    Seen::NotHere("not asked for".to_owned())
+}
+
+fn seen<T>(told: sys::Answer<T>) -> Seen<T> {
+    told.map_or_else(|refusal| Seen::Hidden(hidden(&refusal)), Seen::Known)
+}
+
+/// Why something could not be looked at, in plain words.
+fn hidden(refusal: &Refusal) -> String {
+    match refusal.code {
+        Code::SecurityDisabled => "the cluster has no authorizer".to_owned(),
+        Code::UnsupportedVersion | Code::UnsupportedFeature => "the brokers are too old to tell".to_owned(),
+        Code::ClusterAuthorizationFailed | Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed => {
+            "the user lacks the right to look at it".to_owned()
+        }
+        _ => refusal.words.clone(),
+    }
+}
+
+pub(super) fn configs_of(topic: &str) -> String {
+    format!("the configs of the topic '{topic}' cannot be read")
+}
+
+/// The partitions of every topic but the brokers' own.
+pub(super) fn partitions(metadata: &Metadata) -> BTreeMap<String, Vec<Partition>> {
+    let topics = metadata.topics().iter().filter(|topic| !topics::internal(topic.name()));
+    let found = topics.map(|topic| {
+        let mut partitions: Vec<_> = topic.partitions().iter().collect();
+        partitions.sort_by_key(|partition| partition.id());
+        let partitions = partitions.into_iter().map(|partition| Partition {
+            leader: Some(partition.leader()).filter(|leader| *leader >= 0),
+            replicas: partition.replicas().to_vec(),
+            in_sync: partition.isr().to_vec(),
+        });
+        (topic.name().to_owned(), partitions.collect())
+    });
+    found.collect()
+}
+
+type Configs = BTreeMap<String, sys::Answer<Entry>>;
+
+/// The configs of the topics asked for, and the names of all there are.
+fn configs(
+    cluster: &Cluster,
+    topics: &BTreeMap<String, Vec<Partition>>,
+    wanted: &Topics,
+) -> Result<(Configs, BTreeSet<String>)> {
+    let mut names: Vec<&str> = topics.keys().map(String::as_str).filter(|name| wanted.has(name)).collect();
+    // Any topic tells the names there are.
+    if names.is_empty() && *wanted != Topics::None {
+        names.extend(topics.keys().next().map(String::as_str));
+    }
+    let mut found = Configs::new();
+    for block in names.chunks(BLOCK) {
+        let told = patiently(cluster, |handle| sys::topic_configs(handle, block, Ask::within(REQUEST)));
+        found.extend(told.map_err(|refusal| fault::refused("the configs of topics cannot be read", &refusal))?);
+    }
+    let known = found.values().filter_map(|told| told.as_ref().ok()).flat_map(|entries| entries.keys().cloned());
+    let known = known.collect();
+    found.retain(|name, _| wanted.has(name));
+    Ok((found, known))
+}
+
+fn with_configs(partitions: BTreeMap<String, Vec<Partition>>, mut configs: Configs) -> BTreeMap<String, FoundTopic> {
+    let topics = partitions.into_iter().map(|(name, partitions)| {
+        let configs = configs.remove(&name).map_or_else(not_asked, seen);
+        (name, FoundTopic { partitions, configs })
+    });
+    topics.collect()
+}
+
+/// The settings of the first broker that tells them.
+fn broker_configs(cluster: &Cluster, brokers: &[Broker]) -> Seen<BTreeMap<String, String>> {
+    let mut reason = "no broker answered".to_owned();
+    for broker in brokers {
+        match sys::broker_configs(cluster.handle(), broker.id, Ask::within(REQUEST)) {
+            Ok(entries) => {
+                let ours = entries.into_iter().filter(|(name, _)| BROKER_CONFIGS.contains(&name.as_str()));
+                return Seen::Known(ours.filter_map(|(name, config)| Some((name, config.value?))).collect());
+            }
+            Err(refusal) if fault::passing(refusal.code) => reason = refusal.words,
+            Err(refusal) => return Seen::Hidden(hidden(&refusal)),
+        }
+    }
+    Seen::Hidden(reason)
+}
+
+fn groups(cluster: &Cluster, prefix: &str) -> sys::Answer<Vec<Group>> {
+    let ask = Ask::within(REQUEST);
+    // Each broker tells its own; those of one that went are told by others a moment later.
+    let mut names = patiently(cluster, |handle| {
+        let (names, errors) = sys::list_groups(handle, ask)?;
+        errors.into_iter().next().map_or(Ok(names), Err)
+    })?;
+    names.retain(|name| name.starts_with(prefix));
+    names.sort();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let described = patiently(cluster, |handle| {
+        let told = sys::describe_groups(handle, &names, ask)?;
+        told.into_iter().map(|(name, told)| Ok((name, told?))).collect::<sys::Answer<BTreeMap<_, _>>>()
+    })?;
+    let groups = described.into_iter().map(|(name, (state, members))| {
+        let offsets = patiently(cluster, |handle| sys::group_offsets(handle, &name, ask))?;
+        Ok(Group { name, state, members, offsets })
+    });
+    groups.collect()
+}
+
+/// Asks again while the cluster heals. Looking up the topics also finds another broker to ask.
+pub(super) fn patiently<T>(cluster: &Cluster, ask: impl Fn(Handle<'_>) -> sys::Answer<T>) -> sys::Answer<T> {
+    let started = Instant::now();
+    loop {
+        match ask(cluster.handle()) {
+            Err(refusal) if fault::passing(refusal.code) && started.elapsed() < PATIENCE => {
+                let _ = cluster.metadata(None);
+                thread::sleep(Duration::from_millis(100));
+            }
+            told => return told,
+        }
+    }
+}

@@ -299,6 +299,7 @@ fn outcome(
         findings,
         ignored: context.config.ignore.clone(),
         samples,
+        checks: Vec::new(),
         keys_file: None,
         steps: Vec::new(),
         next: None,

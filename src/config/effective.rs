@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use super::raw::{RawConfig, RawKafka};
+use super::wishes::Wishes;
 use crate::base::yaml::{self, Spanned};
 use crate::base::{Error, Result};
 use crate::diff::Ignored;
@@ -74,6 +75,7 @@ pub struct Config {
     pub legacy: Store,
     pub log: Home,
     pub projection: Store,
+    pub wishes: Wishes,
     pub replay: ReplayLimits,
     pub ignore: Vec<Ignored>,
     /// Where the file names table and column of each ignore rule.
@@ -125,7 +127,7 @@ impl Config {
 }
 
 /// Keys that the design has and this version does not read.
-const LATER: [&str; 5] = ["api", "dual", "registry", "rollout", "topics"];
+const LATER: [&str; 4] = ["api", "dual", "registry", "rollout"];
 
 fn of_a_later_version(error: Error) -> Error {
     let later = LATER.iter().find(|key| error.message().contains(&format!("unknown field `{key}`")));
@@ -135,8 +137,8 @@ fn of_a_later_version(error: Error) -> Error {
     }
 }
 
-struct Loader<'a> {
-    name: String,
+pub(super) struct Loader<'a> {
+    pub(super) name: String,
     folder: PathBuf,
     env: Lookup<'a>,
     effective: Vec<Effective>,
@@ -173,6 +175,7 @@ impl Loader<'_> {
             let message = "'log.embedded' is the file of another store";
             return Err(self.refuse(raw.log.embedded.as_ref(), message).hint("give the log a file of its own"));
         }
+        let wishes = self.wishes(&raw)?;
         let replay = ReplayLimits {
             transaction_rows: self.number("replay.transaction_rows", raw.replay.transaction_rows.as_ref(), 50_000)?,
             transaction_ms: self.number("replay.transaction_ms", raw.replay.transaction_ms.as_ref(), 1_000)?,
@@ -187,6 +190,7 @@ impl Loader<'_> {
             legacy,
             log,
             projection,
+            wishes,
             replay,
             ignore,
             ignore_places: raw
@@ -231,7 +235,7 @@ impl Loader<'_> {
             let (text, _) = self.setting("log.embedded", "CROSSFADE_LOG_EMBEDDED", raw.log.embedded.as_ref(), &default);
             return Ok(Home::Embedded(self.folder.join(text)));
         }
-        let empty = RawKafka { bootstrap: Vec::new(), security: None, properties: BTreeMap::new() };
+        let empty = RawKafka::default();
         let kafka = raw.log.kafka.as_ref().map_or(&empty, |kafka| &kafka.value);
         let (bootstrap, origin) = match bootstrap {
             Some(list) => {
@@ -326,7 +330,7 @@ impl Loader<'_> {
         (value, at)
     }
 
-    fn number(&mut self, name: &'static str, file: Option<&Spanned<u64>>, default: u64) -> Result<u64> {
+    pub(super) fn number(&mut self, name: &'static str, file: Option<&Spanned<u64>>, default: u64) -> Result<u64> {
         let Some(at) = file else {
             self.note(name, &default.to_string(), Origin::Default);
             return Ok(default);
@@ -357,7 +361,7 @@ impl Loader<'_> {
         }
     }
 
-    fn note(&mut self, name: &'static str, value: &str, origin: Origin) {
+    pub(super) fn note(&mut self, name: &'static str, value: &str, origin: Origin) {
         self.effective.push(Effective { name, value: value.to_owned(), origin });
     }
 }

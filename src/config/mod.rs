@@ -2,6 +2,8 @@
 
 mod effective;
 mod raw;
+mod wishes;
 
 pub use effective::{Config, Effective, Home, KafkaHome, Lookup, Origin, ReplayLimits, Security, Store};
 pub use raw::RawConfig;
+pub use wishes::{Planned, Wishes};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use indexmap::IndexMap;
 use serde::Deserialize;
 
 use crate::base::yaml::Spanned;
@@ -16,6 +17,10 @@ pub struct RawConfig {
     pub log: RawLog,
     #[serde(default)]
     pub projection: Option<Spanned<String>>,
+    #[serde(default)]
+    pub topics: IndexMap<String, Spanned<RawTopicWish>>,
+    #[serde(default)]
+    pub planned: RawPlanned,
     #[serde(default)]
     pub replay: RawReplay,
     #[serde(default)]
@@ -49,7 +54,7 @@ pub struct RawLog {
     pub kafka: Option<Spanned<RawKafka>>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawKafka {
     pub bootstrap: Vec<String>,
@@ -57,6 +62,38 @@ pub struct RawKafka {
     pub security: Option<RawSecurity>,
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
+    /// Copies kept of each topic that says nothing of it.
+    #[serde(default)]
+    pub replication: Option<Spanned<i32>>,
+    #[serde(default)]
+    pub roles: IndexMap<String, Spanned<RawActor>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawActor {
+    pub user: Spanned<String>,
+    #[serde(default)]
+    pub host: Option<String>,
+    #[serde(default)]
+    pub quotas: IndexMap<String, u64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawTopicWish {
+    pub partitions: Option<Spanned<i32>>,
+    pub replication: Option<Spanned<i32>>,
+    pub configs: IndexMap<String, Spanned<String>>,
+    pub state: Option<Spanned<String>>,
+    pub undeclared: Option<Spanned<String>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawPlanned {
+    pub days: Option<Spanned<u64>>,
+    pub mb_per_day: Option<Spanned<u64>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

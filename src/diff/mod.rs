@@ -5,5 +5,6 @@ mod outcome;
 
 pub use ignore::explain;
 pub use outcome::{
-    Column, Difference, Event, Finding, Ignored, Kind, Outcome, Sample, Severity, TableCoverage, verdict,
+    Checked, Column, Difference, Event, Finding, Ignored, Kind, Outcome, Sample, Severity, TableCoverage,
+    checked_verdict, verdict,
 };

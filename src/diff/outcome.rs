@@ -22,6 +22,8 @@ pub struct Outcome {
     pub facts: Vec<(String, String)>,
     pub tables: Vec<TableCoverage>,
     pub findings: Vec<Finding>,
+    /// What was looked at one by one, where that is what the command does.
+    pub checks: Vec<Checked>,
     /// The ignore rules in force.
     pub ignored: Vec<Ignored>,
     /// The first differing keys only; `differing` of the tables count all of them.
@@ -151,6 +153,19 @@ pub struct Finding {
     pub text: String,
 }
 
+/// One thing that was looked at, and how it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Checked {
+    /// Stable kebab-case code of the check.
+    pub code: &'static str,
+    /// The topic, role or whatever else it is about.
+    pub subject: String,
+    /// A note is fine, a gap could not be looked at.
+    pub severity: Severity,
+    pub text: String,
+    pub help: Option<String>,
+}
+
 /// An ignore rule in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Ignored {
@@ -200,9 +215,46 @@ pub fn verdict(tables: &[TableCoverage], findings: &[Finding]) -> (Verdict, Stri
     (Verdict::Pass, format!("{} compared, all equal{rest}", counted(compared, "row")))
 }
 
+/// The verdict of checks and its reason: a failure, then what could not be looked at, then PASS; warnings change nothing.
+pub fn checked_verdict(checks: &[Checked]) -> (Verdict, String) {
+    let of = |severity| checks.iter().filter(move |check| check.severity == severity);
+    let first =
+        |severity| of(severity).next().map_or(String::new(), |check| format!("{}: {}", check.subject, check.text));
+    let count = |severity| of(severity).count() as u64;
+    let (failed, unknown, warned) = (count(Severity::Failure), count(Severity::Gap), count(Severity::Warning));
+    let more = |count: u64| if count > 1 { format!(" (and {} more)", number(count - 1)) } else { String::new() };
+    if failed > 0 {
+        return (Verdict::Fail, first(Severity::Failure) + &more(failed));
+    }
+    if unknown > 0 {
+        return (Verdict::Inconclusive, first(Severity::Gap) + &more(unknown));
+    }
+    if checks.is_empty() {
+        return (Verdict::Inconclusive, "nothing was checked".to_owned());
+    }
+    let warnings = if warned > 0 { format!(", {}", counted(warned, "warning")) } else { String::new() };
+    (Verdict::Pass, format!("{}, none failed{warnings}", counted(checks.len() as u64, "check")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn i05_no_empty_green_for_checks_either() {
+        let check = |severity| Checked { code: "x", subject: "s".into(), severity, text: "t".into(), help: None };
+        use Severity::{Failure, Gap, Note, Warning};
+        for (severities, expected) in [
+            (vec![], Verdict::Inconclusive),
+            (vec![Note], Verdict::Pass),
+            (vec![Note, Warning], Verdict::Pass),
+            (vec![Note, Gap], Verdict::Inconclusive),
+            (vec![Gap, Failure], Verdict::Fail),
+        ] {
+            let checks: Vec<_> = severities.into_iter().map(check).collect();
+            assert_eq!(checked_verdict(&checks).0, expected, "{checks:?}");
+        }
+    }
 
     fn table(compared: u64, skipped: u64, changed: u64) -> TableCoverage {
         TableCoverage { table: "t".into(), compared, skipped, changed, ..TableCoverage::default() }

@@ -1,12 +1,13 @@
 //! The management of the file: its topics, and what stands in for what only clusters have.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::{EmbeddedLog, layout};
 use crate::base::Result;
-use crate::plan::{Action, Config, FoundTopic, Observed, Partition, Seen, Source, TOPIC_CONFIGS};
+use crate::plan::{Action, Config, FoundTopic, KNOWN_CONFIGS, Observed, Partition, Seen, Source};
 use crate::port::admin_rules::{is_to_make, refusal};
 use crate::port::event_log::EventLog;
 use crate::port::topic_admin::{Answer, Scope, TopicAdmin, Topics};
@@ -14,6 +15,21 @@ use crate::port::topic_admin::{Answer, Scope, TopicAdmin, Topics};
 const ONE_FILE: &str = "the embedded log is one file: it has no brokers";
 const RIGHTS: &str = "whoever may open the file of the embedded log may do everything";
 const GROUPS: &str = "the embedded log keeps no positions of readers: each keeps its own";
+
+/// What a log has that is still to be made at `path`; it has no id yet.
+pub fn nothing_yet(path: &Path) -> Observed {
+    Observed {
+        home: format!("embedded {}", path.display()),
+        cluster_id: String::new(),
+        brokers: Seen::NotHere(ONE_FILE.into()),
+        broker_configs: Seen::NotHere(ONE_FILE.into()),
+        topics: BTreeMap::new(),
+        config_names: KNOWN_CONFIGS.iter().map(|name| (*name).to_owned()).collect(),
+        acls: Seen::NotHere(RIGHTS.into()),
+        scram_users: Seen::NotHere(RIGHTS.into()),
+        groups: Seen::NotHere(GROUPS.into()),
+    }
+}
 
 impl EmbeddedLog {
     /// The topics there are, or the one named.
@@ -42,17 +58,7 @@ impl EmbeddedLog {
     }
 
     fn observed(&self, topics: BTreeMap<String, FoundTopic>) -> Observed {
-        Observed {
-            home: self.describe(),
-            cluster_id: self.cluster_id.clone(),
-            brokers: Seen::NotHere(ONE_FILE.into()),
-            broker_configs: Seen::NotHere(ONE_FILE.into()),
-            topics,
-            config_names: TOPIC_CONFIGS.iter().map(|name| (*name).to_owned()).collect(),
-            acls: Seen::NotHere(RIGHTS.into()),
-            scram_users: Seen::NotHere(RIGHTS.into()),
-            groups: Seen::NotHere(GROUPS.into()),
-        }
+        Observed { home: self.describe(), cluster_id: self.cluster_id.clone(), topics, ..nothing_yet(&self.path) }
     }
 
     fn make(&self, transaction: &Transaction<'_>, action: &Action, found: &Observed) -> Result<()> {

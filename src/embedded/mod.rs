@@ -9,6 +9,7 @@ mod pending;
 mod reader;
 mod writer;
 
+pub use self::admin::nothing_yet;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};

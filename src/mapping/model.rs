@@ -11,6 +11,9 @@ pub struct Mapping {
     pub tables: Vec<Table>,
     /// Tables never to be read; they may exist.
     pub never: Vec<String>,
+    /// What the topics without tables are for. No part of the hash: it decides who may use a topic, not what lies in it.
+    #[serde(skip)]
+    pub uses: BTreeMap<String, Use>,
     /// BLAKE3 of the canonical form; checkpoints, snapshots and projections carry it.
     #[serde(skip)]
     pub hash: String,
@@ -23,6 +26,24 @@ pub struct Topic {
     pub partitions: i32,
     #[serde(default)]
     pub configs: BTreeMap<String, String>,
+}
+
+/// What a topic is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Use {
+    /// Row events of the tables that name it.
+    Rows,
+    Commands,
+    Replies,
+    Monitoring,
+    Analytics,
+    Gates,
+}
+
+impl Use {
+    pub const ALL: [Self; 6] =
+        [Self::Rows, Self::Commands, Self::Replies, Self::Monitoring, Self::Analytics, Self::Gates];
 }
 
 /// One legacy table and its events.
@@ -110,6 +131,15 @@ pub enum Rule {
 }
 
 impl Mapping {
+    /// The topics for one use, in the order written.
+    pub fn topics_for(&self, wanted: Use) -> impl Iterator<Item = &str> {
+        let names = self.topics.iter().map(|topic| topic.name.as_str());
+        names.filter(move |name| match wanted {
+            Use::Rows => self.tables.iter().any(|table| table.topic == *name),
+            wanted => self.uses.get(*name) == Some(&wanted),
+        })
+    }
+
     pub fn table(&self, name: &str) -> Option<&Table> {
         self.tables.iter().find(|table| table.name == name)
     }

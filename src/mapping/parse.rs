@@ -1,9 +1,11 @@
 //! The mapping language: reading it strictly, and the form `init` writes.
 
+use std::collections::BTreeMap;
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::model::{Column, EventTypes, Key, Mapping, Rule, Table, Through, Topic, UpdateType};
+use super::model::{Column, EventTypes, Key, Mapping, Rule, Table, Through, Topic, UpdateType, Use};
 use crate::base::yaml::{self, Spanned};
 use crate::base::{Error, Result, hex};
 
@@ -22,6 +24,8 @@ pub struct Raw {
 #[serde(deny_unknown_fields)]
 pub struct RawTopic {
     pub partitions: Spanned<i32>,
+    #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<Spanned<Use>>,
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub configs: IndexMap<String, String>,
 }
@@ -121,6 +125,19 @@ impl Mapping {
             let configs = topic.configs.clone().into_iter().collect();
             topics.push(Topic { name: name.clone(), partitions: topic.partitions.value, configs });
         }
+        let mut uses = BTreeMap::new();
+        for (name, purpose) in raw.topics.iter().filter_map(|(name, topic)| Some((name, topic.purpose.as_ref()?))) {
+            let of_rows = raw.tables.values().any(|table| table.topic.value == *name);
+            if (purpose.value == Use::Rows) != of_rows {
+                let message = if of_rows {
+                    format!("tables name the topic '{name}', so its use is rows")
+                } else {
+                    format!("no table names the topic '{name}', so its use is not rows")
+                };
+                return Err(yaml::refuse_at(file, purpose, message).hint("leave 'use' out, or name another topic"));
+            }
+            uses.insert(name.clone(), purpose.value);
+        }
         let mut tables = Vec::with_capacity(raw.tables.len());
         for (name, table) in &raw.tables {
             if raw.never.contains(name) {
@@ -139,11 +156,24 @@ impl Mapping {
         for (index, table) in tables.iter_mut().enumerate() {
             table.index = index;
         }
-        let mut mapping = Self { topics, tables, never: raw.never, hash: String::new() };
-        let canonical = serde_json::to_vec(&mapping)
+        Self { topics, tables, never: raw.never, uses, hash: String::new() }.sealed()
+    }
+
+    /// The mapping with other numbers of partitions for some of its topics. Keys lie elsewhere then, so it is another one.
+    pub fn with_partitions<'n>(mut self, wishes: impl IntoIterator<Item = (&'n str, i32)>) -> Result<Self> {
+        for (name, partitions) in wishes {
+            if let Some(topic) = self.topics.iter_mut().find(|topic| topic.name == name) {
+                topic.partitions = partitions;
+            }
+        }
+        self.sealed()
+    }
+
+    fn sealed(mut self) -> Result<Self> {
+        let canonical = serde_json::to_vec(&self)
             .map_err(|error| Error::failed("the mapping has no canonical form").because(error))?;
-        mapping.hash = hex(blake3::hash(&canonical).as_bytes());
-        Ok(mapping)
+        self.hash = hex(blake3::hash(&canonical).as_bytes());
+        Ok(self)
     }
 }
 

@@ -73,12 +73,29 @@ pub struct Change {
 #[serde(rename_all = "snake_case", tag = "action")]
 pub enum Action {
     /// `replication` is of no meaning where the home keeps one copy.
-    CreateTopic { name: String, partitions: i32, replication: i32, configs: BTreeMap<String, String> },
+    CreateTopic {
+        name: String,
+        partitions: i32,
+        replication: i32,
+        configs: BTreeMap<String, String>,
+    },
     /// `partitions` is the new total.
-    AddPartitions { name: String, partitions: i32 },
+    AddPartitions {
+        name: String,
+        partitions: i32,
+    },
     /// Incremental: what is not named stays.
-    AlterConfigs { name: String, set: BTreeMap<String, String>, reset: Vec<String> },
-    DeleteTopic { name: String },
+    AlterConfigs {
+        name: String,
+        set: BTreeMap<String, String>,
+        reset: Vec<String>,
+    },
+    DeleteTopic {
+        name: String,
+    },
     /// All of one principal.
-    CreateAcls { principal: String, acls: Vec<Acl> },
+    CreateAcls {
+        principal: String,
+        acls: Vec<Acl>,
+    },
 }

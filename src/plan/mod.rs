@@ -1,11 +1,33 @@
 //! What a cluster should have against what it has: changes, their risk, and the ways back. Pure.
 
+mod access;
 mod change;
+mod check;
+mod configs;
+mod desired;
+mod document;
+mod fingerprint;
+mod import;
+mod manual;
+mod names;
 mod observed;
-mod topic_configs;
+mod planner;
+mod reassign;
 
+pub use access::{Role, group_prefix};
 pub use change::{Action, Change, Kind, Op, Risk, WayBack};
+pub use check::check;
+pub use configs::KNOWN as KNOWN_CONFIGS;
+pub use desired::{Actor, COPIES, Desired, DesiredTopic, Override, Owner, REPLICATION};
+pub use document::{Consent, Manual, Plan, Step, VERSION, fingerprints, notes, observed_hash, sentence};
+pub use fingerprint::{NOTHING, of_acls, of_topic, predict};
+pub use import::yaml as import;
+pub use manual::manual;
+pub use names::illegal;
 pub use observed::{
     Acl, Broker, Config, FoundTopic, Group, Observed, Operation, Partition, Pattern, Resource, Seen, Source,
 };
-pub use topic_configs::TOPIC_CONFIGS;
+pub use planner::{steps, words};
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::base::{Error, Result};
-use crate::plan::{Action, Broker, Config, FoundTopic, Observed, Partition, Seen, Source, TOPIC_CONFIGS};
+use crate::plan::{Action, Broker, Config, FoundTopic, KNOWN_CONFIGS, Observed, Partition, Seen, Source};
 use crate::port::admin_rules::{is_to_make, refusal};
 use crate::port::topic_admin::{Answer, Scope, TopicAdmin};
 
@@ -45,7 +45,7 @@ impl MemoryAdmin {
             brokers: Seen::Known((1..=3).map(broker).collect()),
             broker_configs: Seen::Known(BTreeMap::new()),
             topics: BTreeMap::new(),
-            config_names: TOPIC_CONFIGS.iter().map(|name| (*name).to_owned()).collect(),
+            config_names: KNOWN_CONFIGS.iter().map(|name| (*name).to_owned()).collect(),
             acls: Seen::Known(Vec::new()),
             scram_users: Seen::Known(BTreeMap::new()),
             groups: Seen::Known(Vec::new()),

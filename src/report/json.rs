@@ -31,6 +31,7 @@ struct Report<'a> {
     totals: Counts,
     tables: Vec<Table<'a>>,
     findings: Vec<Finding<'a>>,
+    checks: Vec<Check<'a>>,
     ignore_rules: Vec<Rule<'a>>,
     samples: Vec<Sample<'a>>,
     keys_file: Option<&'a str>,
@@ -87,6 +88,16 @@ pub(super) struct Finding<'a> {
 }
 
 #[derive(Serialize)]
+pub(super) struct Check<'a> {
+    code: &'a str,
+    subject: &'a str,
+    /// `note` is fine, `gap` could not be looked at.
+    severity: &'static str,
+    text: &'a str,
+    help: Option<&'a str>,
+}
+
+#[derive(Serialize)]
 pub(super) struct Rule<'a> {
     table: &'a str,
     column: &'a str,
@@ -135,6 +146,7 @@ impl<'a> From<&'a diff::Outcome> for Report<'a> {
             totals: Counts::from(&total(&outcome.tables)),
             tables: outcome.tables.iter().map(Table::from).collect(),
             findings: outcome.findings.iter().map(Finding::from).collect(),
+            checks: outcome.checks.iter().map(Check::from).collect(),
             ignore_rules: outcome.ignored.iter().map(Rule::from).collect(),
             samples: outcome.samples.iter().map(Sample::from).collect(),
             keys_file: outcome.keys_file.as_deref(),
@@ -188,6 +200,13 @@ impl<'a> From<&'a diff::TableCoverage> for Table<'a> {
 impl<'a> From<&'a diff::Finding> for Finding<'a> {
     fn from(finding: &'a diff::Finding) -> Self {
         Self { code: finding.code, severity: severity(finding.severity), text: &finding.text }
+    }
+}
+
+impl<'a> From<&'a diff::Checked> for Check<'a> {
+    fn from(check: &'a diff::Checked) -> Self {
+        let diff::Checked { code, subject, text, help, .. } = check;
+        Self { code, subject, severity: severity(check.severity), text, help: help.as_deref() }
     }
 }
 

@@ -4,10 +4,10 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::evidence;
 use super::values::visible;
-use super::wording::{breakdown, counted, headline, number, severity};
+use super::wording::{breakdown, counted, counts, headline, severity};
 use super::{Group, groups, stands_outside, total};
 use crate::base::Verdict;
-use crate::diff::{Finding, Outcome, Severity, TableCoverage};
+use crate::diff::{Checked, Finding, Outcome, Severity, TableCoverage};
 
 /// Characters of one value in the evidence.
 const VALUE_LIMIT: usize = 400;
@@ -39,6 +39,14 @@ pub(super) fn render(outcome: &Outcome) -> Vec<u8> {
         add(&format!("finding: {}", finding.code), finding_status(finding));
     }
     add("verdict", verdict_status(outcome));
+    for check in &outcome.checks {
+        let mut case = TestCase::new(visible(&format!("{}: {}", check.code, check.subject)), check_status(check));
+        case.set_classname(format!("{class}.{}", visible(&check.subject)));
+        if check.severity == Severity::Warning {
+            case.set_system_out(visible(&check.text));
+        }
+        suite.add_test_case(case);
+    }
 
     let mut report = Report::new(visible(&outcome.title));
     report.add_test_suite(suite);
@@ -72,6 +80,19 @@ fn table_status(table: &TableCoverage, group: Option<&Group<'_>>) -> TestCaseSta
     TestCaseStatus::success()
 }
 
+fn check_status(check: &Checked) -> TestCaseStatus {
+    let kind = match check.severity {
+        Severity::Note | Severity::Warning => return TestCaseStatus::success(),
+        Severity::Gap => NonSuccessKind::Error,
+        Severity::Failure => NonSuccessKind::Failure,
+    };
+    let mut status = bad(kind, check.code, &check.text);
+    if let Some(help) = &check.help {
+        status.set_description(visible(help));
+    }
+    status
+}
+
 fn finding_status(finding: &Finding) -> TestCaseStatus {
     let kind = match finding.severity {
         Severity::Failure => NonSuccessKind::Failure,
@@ -90,7 +111,7 @@ fn verdict_status(outcome: &Outcome) -> TestCaseStatus {
     };
     let sum = total(&outcome.tables);
     let mut status = bad(kind, outcome.verdict.word(), &format!("{}: {}", outcome.verdict.word(), outcome.reason));
-    let mut text = format!("{} compared, {} skipped", counted(sum.compared, "row"), number(sum.skipped));
+    let mut text = counts(outcome, sum.compared, sum.skipped);
     for (index, step) in outcome.steps.iter().enumerate() {
         text += &format!("\nstep {}: {}", index + 1, visible(step));
     }

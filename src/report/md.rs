@@ -3,7 +3,7 @@
 use super::evidence::COLUMNS_SHOWN;
 use super::values::{Parts, parts, shorten, visible};
 use super::wording::{Side, absent, counted, difference, event_role, headline, number, place, severity, word};
-use super::{groups, stands_outside, total};
+use super::{groups, stands_outside, total, wording};
 use crate::base::Verdict;
 use crate::diff::{Column, Outcome, Sample, TableCoverage};
 
@@ -17,6 +17,7 @@ const VALUE_LIMIT: usize = 160;
 pub(super) fn render(outcome: &Outcome) -> Vec<u8> {
     let mut out = head(outcome);
     out += &coverage(&outcome.tables);
+    out += &checks(outcome);
     out += &findings(outcome);
     let mut room = SAMPLES_LIMIT;
     out += &differences(outcome, false, &mut room);
@@ -38,7 +39,7 @@ fn head(outcome: &Outcome) -> String {
     let out = outcome.tables.iter().filter(|table| stands_outside(table)).count() as u64;
     let mut text = format!("## {} of {}\n\n", escape(&outcome.title), escape(&outcome.migration));
     text += &format!("> [!{alert}]\n> **{}**: {}\n>\n", word(outcome), escape(&outcome.reason));
-    text += &format!("> {} compared, {} skipped", counted(sum.compared, "row"), number(sum.skipped));
+    text += &format!("> {}", wording::counts(outcome, sum.compared, sum.skipped));
     if out > 0 {
         text += &format!(", {} not compared", counted(out, "table"));
     }
@@ -64,6 +65,34 @@ fn coverage(tables: &[TableCoverage]) -> String {
             text += &format!(" {} |", number(count));
         }
         text.push('\n');
+    }
+    text
+}
+
+fn checks(outcome: &Outcome) -> String {
+    if outcome.checks.is_empty() {
+        return String::new();
+    }
+    let (told, fine) = wording::checks(outcome);
+    let mut text = "\n### Checks\n\n| result | check | of | what |\n| :-- | :-- | :-- | :-- |\n".to_owned();
+    let (mut room, mut left_out) = (SAMPLES_LIMIT, 0);
+    for (check, subjects) in told {
+        let help = check.help.as_ref().map_or(String::new(), |help| format!("<br>help: {}", escape(help)));
+        let what = escape(&check.text) + &help;
+        let row = format!("| {} | {} | {} | {what} |\n", severity(check.severity), code(check.code), code(&subjects));
+        match room.checked_sub(row.len()) {
+            Some(rest) => {
+                room = rest;
+                text += &row;
+            }
+            None => left_out += 1,
+        }
+    }
+    for (name, count) in fine {
+        text += &format!("| fine | {} | {} |  |\n", code(name), number(count));
+    }
+    if left_out > 0 {
+        text += &format!("\n{} left out to keep this page short.\n", counted(left_out, "check"));
     }
     text
 }
@@ -192,7 +221,7 @@ fn steps(outcome: &Outcome) -> String {
 }
 
 fn facts(outcome: &Outcome) -> String {
-    let mut text = "\n### What was compared\n\n| what | value |\n| :-- | :-- |\n".to_owned();
+    let mut text = format!("\n### {}\n\n", wording::facts_title(outcome)) + "| what | value |\n| :-- | :-- |\n";
     let own = [("mapping", &outcome.mapping_hash), ("tool", &outcome.tool), ("taken at", &outcome.taken_at)];
     let given = outcome.facts.iter().map(|(name, value)| (name.as_str(), value));
     for (name, value) in given.chain(own) {

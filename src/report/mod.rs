@@ -6,6 +6,7 @@ mod json;
 mod junit;
 mod md;
 mod ndjson;
+pub mod plan;
 pub mod table;
 mod values;
 mod wording;

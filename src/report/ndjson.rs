@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::json::{Fact, Finding, Head, Rule, SCHEMA_VERSION, Sample, Table, broken, facts};
+use super::json::{Check, Fact, Finding, Head, Rule, SCHEMA_VERSION, Sample, Table, broken, facts};
 use crate::diff::Outcome;
 
 /// A stream without its `verdict` line was cut off.
@@ -13,6 +13,9 @@ pub(super) fn render(outcome: &Outcome) -> Vec<u8> {
     }
     for finding in &outcome.findings {
         line(&mut out, "finding", Finding::from(finding));
+    }
+    for check in &outcome.checks {
+        line(&mut out, "check", Check::from(check));
     }
     for rule in &outcome.ignored {
         line(&mut out, "ignore-rule", Rule::from(rule));

@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyl
 use super::evidence;
 use super::values::visible;
 use super::wording::{counted, headline, number, severity, uncounted, word};
-use super::{groups, stands_outside, total};
+use super::{groups, stands_outside, total, wording};
 use crate::base::Verdict;
 use crate::diff::{Finding, Outcome, Severity, TableCoverage};
 
@@ -31,6 +31,7 @@ pub fn render(outcome: &Outcome, style: Style) -> Vec<u8> {
     };
     part(format!("{} of {}, {}", visible(&outcome.title), visible(&outcome.migration), visible(&outcome.taken_at)));
     part(coverage(&outcome.tables, style));
+    part(checks(outcome, style));
     part(findings(&outcome.findings, style));
     part(differences(outcome, false, style));
     part(differences(outcome, true, style));
@@ -105,6 +106,28 @@ fn coverage_row(table: &TableCoverage) -> Vec<String> {
     row
 }
 
+fn checks(outcome: &Outcome, style: Style) -> String {
+    if outcome.checks.is_empty() {
+        return String::new();
+    }
+    let (told, fine) = wording::checks(outcome);
+    let mut text = style.paint(BOLD, "Checks") + "\n";
+    for (check, subjects) in told {
+        let word = style.paint(severity_ink(check.severity), severity(check.severity));
+        text += &format!(" {word}: {}\n", check.code);
+        text += &indented(&visible(&subjects), 3, style);
+        text += &indented(&visible(&check.text), 3, style);
+        if let Some(help) = &check.help {
+            text += &indented(&format!("help: {}", visible(help)), 3, style);
+        }
+    }
+    if !fine.is_empty() {
+        let fine: Vec<String> = fine.iter().map(|(code, count)| format!("{code} {}", number(*count))).collect();
+        text += &indented(&format!("fine: {}", fine.join(", ")), 1, style);
+    }
+    text
+}
+
 fn findings(findings: &[Finding], style: Style) -> String {
     if findings.is_empty() {
         return String::new();
@@ -174,13 +197,13 @@ fn facts(outcome: &Outcome, style: Style) -> String {
         table.add_row([visible(name), visible(value)]);
     }
     table.add_row(["mapping", &visible(&outcome.mapping_hash)]).add_row(["tool", &visible(&outcome.tool)]);
-    style.paint(BOLD, "What was compared") + "\n" + &finish(&table)
+    style.paint(BOLD, wording::facts_title(outcome)) + "\n" + &finish(&table)
 }
 
 fn closing(outcome: &Outcome, style: Style) -> String {
     let sum = total(&outcome.tables);
     let word = word(outcome);
-    let counts = format!("{} compared, {} skipped", counted(sum.compared, "row"), number(sum.skipped));
+    let counts = wording::counts(outcome, sum.compared, sum.skipped);
     let out = outcome.tables.iter().filter(|table| stands_outside(table)).count() as u64;
     let rest = if out > 0 { format!(", {} not compared", counted(out, "table")) } else { String::new() };
     let mut text = indented(&format!("{word}: {}", visible(&outcome.reason)), 0, style);

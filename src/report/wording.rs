@@ -1,9 +1,12 @@
 //! Words and numbers that every renderer says the same way.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use super::Group;
 use super::values::visible;
 pub(super) use crate::base::words::{counted, number};
-use crate::diff::{Difference, Event, Kind, Outcome, Severity, TableCoverage};
+use crate::diff::{Checked, Difference, Event, Kind, Outcome, Severity, TableCoverage};
 
 /// `1 missing, 2 changed`: the kinds that occur.
 pub(super) fn breakdown(table: &TableCoverage) -> String {
@@ -32,6 +35,48 @@ pub(super) fn headline(group: &Group<'_>, explained: bool) -> String {
         _ if shown < all => format!("{text}; first {} shown", number(shown)),
         _ => text,
     }
+}
+
+/// What the verdict rests on, in numbers.
+pub(super) fn counts(outcome: &Outcome, compared: u64, skipped: u64) -> String {
+    if outcome.checks.is_empty() {
+        return format!("{} compared, {} skipped", counted(compared, "row"), number(skipped));
+    }
+    let of = |severity| outcome.checks.iter().filter(|check| check.severity == severity).count() as u64;
+    format!(
+        "{}: {} fine, {} warned of, {} not known, {} failed",
+        counted(outcome.checks.len() as u64, "check"),
+        number(of(Severity::Note)),
+        number(of(Severity::Warning)),
+        number(of(Severity::Gap)),
+        number(of(Severity::Failure)),
+    )
+}
+
+/// Checks that are not just fine, the worst first, those that say the same of several subjects as one with all of them;
+/// and how often each check is fine.
+pub(super) fn checks(outcome: &Outcome) -> (Vec<(&Checked, String)>, BTreeMap<&'static str, u64>) {
+    let mut told: Vec<(&Checked, String)> = Vec::new();
+    for check in outcome.checks.iter().filter(|check| check.severity > Severity::Note) {
+        let same = |(other, _): &&mut (&Checked, String)| {
+            (other.code, &other.text, &other.help) == (check.code, &check.text, &check.help)
+        };
+        match told.iter_mut().find(same) {
+            Some((_, subjects)) => *subjects += &format!(", {}", check.subject),
+            None => told.push((check, check.subject.clone())),
+        }
+    }
+    told.sort_by_key(|(check, _)| Reverse(check.severity));
+    let mut fine = BTreeMap::new();
+    for check in outcome.checks.iter().filter(|check| check.severity == Severity::Note) {
+        *fine.entry(check.code).or_default() += 1;
+    }
+    (told, fine)
+}
+
+/// Heading of the facts.
+pub(super) fn facts_title(outcome: &Outcome) -> &'static str {
+    if outcome.checks.is_empty() { "What was compared" } else { "What was looked at" }
 }
 
 /// What stands before the reason: the verdict, or that nothing was judged.

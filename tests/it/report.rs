@@ -66,6 +66,7 @@ fn outcome(tables: Vec<TableCoverage>, findings: Vec<Finding>) -> Outcome {
         findings,
         ignored: vec![],
         samples: vec![],
+        checks: Vec::new(),
         keys_file: None,
         steps: vec![],
         next: Some("crossfade phase 3 complete".into()),

@@ -7,9 +7,9 @@ use std::fmt::Display;
 
 use super::values::visible;
 use super::wording::{counted, number, severity, word};
-use super::{stands_outside, total};
+use super::{stands_outside, total, wording};
 use crate::base::Verdict;
-use crate::diff::{Outcome, TableCoverage};
+use crate::diff::{Outcome, Severity, TableCoverage};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -28,9 +28,12 @@ pub(super) fn render(outcome: &Outcome) -> Vec<u8> {
     page += &head(outcome);
     page += &figures(outcome);
     page += &facts(outcome);
+    page += &checks(outcome);
     page += &findings(outcome);
     page += &steps(outcome);
-    page += &coverage(&outcome.tables);
+    if outcome.checks.is_empty() {
+        page += &coverage(&outcome.tables);
+    }
     page += &differences::section(outcome, false);
     page += &differences::section(outcome, true);
     page += &ignore_rules(outcome);
@@ -73,6 +76,9 @@ fn head(outcome: &Outcome) -> String {
 
 /// The numbers a verdict rests on; what was left out stands beside what was compared.
 fn figures(outcome: &Outcome) -> String {
+    if !outcome.checks.is_empty() {
+        return check_figures(outcome);
+    }
     let sum = total(&outcome.tables);
     let outside = outcome.tables.iter().filter(|table| stands_outside(table)).count();
     let figures = [
@@ -83,9 +89,25 @@ fn figures(outcome: &Outcome) -> String {
         ("tables compared", (outcome.tables.len() - outside) as u64, ""),
         ("tables left out", outside as u64, ""),
     ];
+    drawn(&figures)
+}
+
+fn check_figures(outcome: &Outcome) -> String {
+    let of = |severity| outcome.checks.iter().filter(|check| check.severity == severity).count() as u64;
+    drawn(&[
+        ("checks", outcome.checks.len() as u64, ""),
+        ("fine", of(Severity::Note), ""),
+        ("warnings", of(Severity::Warning), "warn"),
+        ("not known", of(Severity::Gap), "warn"),
+        ("failed", of(Severity::Failure), "bad"),
+    ])
+}
+
+fn drawn(figures: &[(&str, u64, &str)]) -> String {
     let mut text = "<dl class=\"figures\">\n".to_owned();
     for (name, count, class) in figures {
-        let class = if count == 0 && class.is_empty() { "none" } else { class };
+        let (count, class) = (*count, *class);
+        let class = if count == 0 && (class.is_empty() || !name.starts_with("rows")) { "none" } else { class };
         text += &format!("<div class=\"{class}\"><dt>{name}</dt><dd>{}</dd></div>\n", number(count));
     }
     text + "</dl>\n"
@@ -95,7 +117,8 @@ fn facts(outcome: &Outcome) -> String {
     if outcome.facts.is_empty() {
         return String::new();
     }
-    let mut text = "<section>\n<h2>What was compared</h2>\n<dl class=\"facts\">\n".to_owned();
+    let mut text = "<section>\n<h2>".to_owned();
+    text += &format!("{}</h2>\n<dl class=\"facts\">\n", wording::facts_title(outcome));
     for (name, value) in &outcome.facts {
         text += &format!("<div><dt>{}</dt><dd>{}</dd></div>\n", escape(name), escape(value));
     }
@@ -118,6 +141,31 @@ fn findings(outcome: &Outcome) -> String {
         );
     }
     text + "</ul>\n</section>\n"
+}
+
+fn checks(outcome: &Outcome) -> String {
+    if outcome.checks.is_empty() {
+        return String::new();
+    }
+    let (told, fine) = wording::checks(outcome);
+    let mut text = "<section>\n<h2>Checks</h2>\n<ul class=\"findings\">\n".to_owned();
+    for (check, subjects) in told {
+        let word = severity(check.severity);
+        let help = check.help.as_ref().map_or(String::new(), |help| format!("<p>help: {}</p>", escape(help)));
+        text += &format!(
+            "<li class=\"{word}\"><span class=\"chip\">{word}</span><div><p>{}</p>{help}<code>{}</code> <code>{}</code></div></li>\n",
+            escape(&check.text),
+            escape(check.code),
+            escape(&subjects)
+        );
+    }
+    text += "</ul>\n";
+    if !fine.is_empty() {
+        let fine =
+            fine.iter().map(|(code, count)| format!("<li><code>{}</code> {}</li>\n", escape(code), number(*count)));
+        text += &format!("<h3>Fine</h3>\n<ul class=\"outside\">\n{}</ul>\n", fine.collect::<String>());
+    }
+    text + "</section>\n"
 }
 
 fn steps(outcome: &Outcome) -> String {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crossfade::kafka::{KafkaAdmin, KafkaLog, KafkaSettings};
-use crossfade::plan::{Acl, Action, Operation, Pattern, Resource, Seen, TOPIC_CONFIGS};
+use crossfade::plan::{Acl, Action, KNOWN_CONFIGS, Operation, Pattern, Resource, Seen};
 use crossfade::port::event_log::{EventLog, Topic};
 use crossfade::port::topic_admin::{Answer, Scope, TopicAdmin, Topics};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -49,7 +49,7 @@ fn a_cluster_tells_its_brokers_and_their_settings() {
     assert!(configs["authorizer.class.name"].contains("StandardAuthorizer"));
     assert_eq!(configs["unclean.leader.election.enable"], "false");
     assert!(!configs.contains_key("log.dirs"), "{configs:?}");
-    assert_eq!(found.config_names, TOPIC_CONFIGS.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>());
+    assert_eq!(found.config_names, KNOWN_CONFIGS.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>());
     home.perform(delete(&name)).unwrap();
 }
 

@@ -60,7 +60,13 @@ pub(super) fn decoded(mapping: &Mapping, value: &[u8], key: &[u8]) -> crossfade:
 }
 
 pub(super) fn mapping(table: Table) -> Mapping {
-    Mapping { topics: Vec::new(), tables: vec![table], never: Vec::new(), hash: String::new() }
+    Mapping {
+        topics: Vec::new(),
+        tables: vec![table],
+        never: Vec::new(),
+        uses: std::collections::BTreeMap::new(),
+        hash: String::new(),
+    }
 }
 
 /// Values of every storage class, the odd ones often.

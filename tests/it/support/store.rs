@@ -110,7 +110,7 @@ pub fn through_parent(table: Table) -> Table {
 pub fn mapping(tables: Vec<Table>) -> Arc<Mapping> {
     let tables: Vec<Table> = tables.into_iter().enumerate().map(|(index, table)| Table { index, ..table }).collect();
     let hash = format!("{:?}", tables.iter().map(|table| &table.name).collect::<Vec<_>>());
-    Arc::new(Mapping { topics: Vec::new(), tables, never: Vec::new(), hash })
+    Arc::new(Mapping { topics: Vec::new(), tables, never: Vec::new(), uses: std::collections::BTreeMap::new(), hash })
 }
 
 pub fn event(partition: i32, offset: i64, sequence: i64) -> LastEvent {

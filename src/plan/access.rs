@@ -1,0 +1,196 @@
+//! Least rights: what each role of a migration may do, from the mapping.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::desired::Actor;
+use super::observed::{Acl, Operation, Pattern, Resource};
+use crate::mapping::{Mapping, Use};
+
+/// Who works on the log. A person who provisions is none of them: that takes rights over the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// `replay`: rows into events.
+    Replayer,
+    /// `project`: events into tables.
+    Projector,
+    /// The gateway, which writes events for requests.
+    Gateway,
+    /// The bridge to WebSockets: reads only.
+    Bridge,
+    /// Windowed figures out of events.
+    Aggregator,
+    /// Quality gates on completion events.
+    GateRunner,
+    /// `diff` and `status`: reads only.
+    Verifier,
+    /// Sends commands and hears replies.
+    Manager,
+    /// Hears commands and sends replies.
+    Worker,
+}
+
+impl Role {
+    pub const ALL: [(Self, &'static str); 9] = [
+        (Self::Replayer, "replayer"),
+        (Self::Projector, "projector"),
+        (Self::Gateway, "gateway"),
+        (Self::Bridge, "bridge"),
+        (Self::Aggregator, "aggregator"),
+        (Self::GateRunner, "gate_runner"),
+        (Self::Verifier, "verifier"),
+        (Self::Manager, "manager"),
+        (Self::Worker, "worker"),
+    ];
+
+    pub fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(role, _)| *role == self).map_or("", |(_, word)| word)
+    }
+
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, found)| *found == word).map(|(role, _)| *role)
+    }
+}
+
+/// The beginning of every consumer group of a migration; each role's own follows.
+pub fn group_prefix(migration: &str) -> String {
+    format!("crossfade.{migration}.")
+}
+
+/// What a role reads and writes.
+struct Rights {
+    reads: Vec<Use>,
+    writes: Vec<Use>,
+    /// Writers of these names, whose checkpoints it writes with its records.
+    writers: &'static [&'static str],
+    flags: bool,
+}
+
+impl Rights {
+    fn of(role: Role) -> Self {
+        let rights = |reads: &[Use], writes: &[Use], writers, flags| Self {
+            reads: reads.to_vec(),
+            writes: writes.to_vec(),
+            writers,
+            flags,
+        };
+        match role {
+            // Both run under the run lock, whose writer is the operator's; a reconcile reads what was written.
+            Role::Replayer => rights(&[Use::Rows], &[Use::Rows], &["replay", "operator"], false),
+            Role::Projector => rights(&[Use::Rows], &[], &["operator"], false),
+            Role::Gateway => rights(&[Use::Rows], &[Use::Rows, Use::Monitoring], &["gateway"], true),
+            Role::Bridge => rights(&[Use::Rows, Use::Monitoring], &[], &[], true),
+            Role::Aggregator => rights(&[Use::Rows, Use::Monitoring], &[Use::Analytics], &["aggregator"], false),
+            Role::GateRunner => rights(&[Use::Replies], &[Use::Gates], &["gates"], true),
+            Role::Verifier => rights(&Use::ALL, &[], &[], true),
+            Role::Manager => rights(&[Use::Replies], &[Use::Commands], &["manager"], true),
+            Role::Worker => rights(&[Use::Commands], &[Use::Replies], &["worker"], true),
+        }
+    }
+}
+
+/// The access rules of one actor, all of them literal but its consumer groups.
+pub(super) fn rules(actor: &Actor, migration: &str, mapping: &Mapping) -> BTreeSet<Acl> {
+    let rights = Rights::of(actor.role);
+    let mut rules = BTreeSet::new();
+    let mut allow = |resource, name: &str, pattern, operations: &[Operation]| {
+        rules.extend(operations.iter().map(|operation| Acl {
+            principal: actor.principal.clone(),
+            host: actor.host.clone(),
+            resource,
+            name: name.to_owned(),
+            pattern,
+            operation: *operation,
+            allow: true,
+        }));
+    };
+    let topics =
+        |uses: &[Use]| -> BTreeSet<&str> { uses.iter().flat_map(|wanted| mapping.topics_for(*wanted)).collect() };
+    for topic in topics(&rights.reads) {
+        allow(Resource::Topic, topic, Pattern::Literal, &[Operation::Read, Operation::Describe]);
+    }
+    for topic in topics(&rights.writes) {
+        // The largest record a topic takes is asked before it is written to.
+        let operations = [Operation::Write, Operation::Describe, Operation::DescribeConfigs];
+        allow(Resource::Topic, topic, Pattern::Literal, &operations);
+    }
+    // Names as `port::event_log` gives them to the tool's own topics.
+    let checkpoints = format!("crossfade.{migration}.checkpoints");
+    if !rights.writers.is_empty() {
+        let operations = [Operation::Read, Operation::Write, Operation::Describe, Operation::DescribeConfigs];
+        allow(Resource::Topic, &checkpoints, Pattern::Literal, &operations);
+    } else if actor.role == Role::Verifier {
+        allow(Resource::Topic, &checkpoints, Pattern::Literal, &[Operation::Read, Operation::Describe]);
+    }
+    if rights.flags {
+        let flags = format!("crossfade.{migration}.flags");
+        allow(Resource::Topic, &flags, Pattern::Literal, &[Operation::Read, Operation::Describe]);
+    }
+    for writer in rights.writers {
+        let name = format!("{migration}/{writer}");
+        allow(Resource::TransactionalId, &name, Pattern::Literal, &[Operation::Write, Operation::Describe]);
+    }
+    let group = format!("{}{}", group_prefix(migration), actor.role.word());
+    allow(Resource::Group, &group, Pattern::Prefixed, &[Operation::Read, Operation::Describe]);
+    if actor.role == Role::Verifier {
+        allow(Resource::Group, &group_prefix(migration), Pattern::Prefixed, &[Operation::Describe]);
+    }
+    rules
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::mapping::Mapping;
+
+    const MAPPING: &str = "
+version: 1
+topics:
+  orders: {partitions: 2}
+  commands: {partitions: 1, use: commands}
+  replies: {partitions: 1, use: replies}
+tables:
+  t: {topic: orders, identity: [id], columns: {id: TEXT}}
+";
+
+    fn of(role: Role) -> Vec<String> {
+        let mapping = Mapping::parse("m.yaml", MAPPING).unwrap();
+        let actor = Actor { role, principal: "User:x".to_owned(), host: "*".to_owned(), quotas: BTreeMap::new() };
+        let rules = rules(&actor, "shop", &mapping);
+        assert!(
+            rules.iter().all(|rule| rule.principal == "User:x" && rule.allow && rule.resource != Resource::Cluster)
+        );
+        rules.iter().map(|rule| format!("{:?} {} {:?}", rule.resource, rule.name, rule.operation)).collect()
+    }
+
+    #[test]
+    fn who_sends_commands_does_not_reply_and_the_other_way_round() {
+        let (manager, worker) = (of(Role::Manager), of(Role::Worker));
+        for (role, may, may_not) in [(&manager, "commands", "replies"), (&worker, "replies", "commands")] {
+            assert!(role.contains(&format!("Topic {may} Write")), "{role:?}");
+            assert!(!role.contains(&format!("Topic {may_not} Write")), "{role:?}");
+            assert!(role.contains(&format!("Topic {may_not} Read")), "{role:?}");
+            assert!(!role.iter().any(|rule| rule.contains("orders")), "{role:?}");
+        }
+    }
+
+    #[test]
+    fn readers_write_nothing() {
+        for role in [Role::Verifier, Role::Bridge] {
+            assert!(of(role).iter().all(|rule| !rule.ends_with("Write")), "{role:?}");
+        }
+        let writes: Vec<_> = of(Role::Projector).into_iter().filter(|rule| rule.ends_with("Write")).collect();
+        assert_eq!(writes, ["Topic crossfade.shop.checkpoints Write", "TransactionalId shop/operator Write"]);
+    }
+
+    #[test]
+    fn every_role_has_a_word() {
+        for (role, word) in Role::ALL {
+            assert_eq!((role.word(), Role::of(word)), (word, Some(role)));
+        }
+    }
+}

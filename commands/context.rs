@@ -1,5 +1,6 @@
 //! The only file that names adapters: environment, files, signals, and wiring.
 
+use std::borrow::Borrow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,19 +8,23 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crossfade::acc;
 use crossfade::base::{Error, Kind, Millis, Result};
-use crossfade::config::{Config, Home, Store};
+use crossfade::config::{Config, Home, KafkaHome, Store};
 use crossfade::control::{Holder, Lock, Process, missing_topics};
 use crossfade::demo::{self, Sizes};
-use crossfade::embedded::EmbeddedLog;
+use crossfade::embedded::{EmbeddedLog, nothing_yet};
 use crossfade::journal::{SqliteJournal, contains};
-use crossfade::kafka::{KafkaLog, KafkaSettings, Secret, Security};
+use crossfade::kafka::{KafkaAdmin, KafkaLog, KafkaSettings, Secret, Security};
 use crossfade::mapping::Mapping;
 use crossfade::mapping::init::Schema;
+use crossfade::plan::{Desired, Step};
 use crossfade::port::boundary::boundary;
-use crossfade::port::event_log::EventLog;
+use crossfade::port::event_log::{EventLog, own_topics};
 use crossfade::port::journal::{Entry, Journal, Stage};
+use crossfade::port::memory_admin::MemoryAdmin;
 use crossfade::port::memory_log::MemoryLog;
 use crossfade::port::row_store::RowStore;
+use crossfade::port::topic_admin::TopicAdmin;
+use crossfade::provision::Record;
 use crossfade::sqlite::scratch;
 use crossfade::sqlite::source::SqliteSource;
 pub(crate) use crossfade::sqlite::source::Unmapped;
@@ -79,6 +84,9 @@ impl Context {
             Some(path) => Mapping::parse(&path.display().to_string(), &read_text(path)?)?,
             None => acc::mapping()?,
         };
+        let wished = config.wishes.topics.iter();
+        let mapping =
+            mapping.with_partitions(wished.filter_map(|topic| Some((topic.name.as_str(), topic.partitions?))))?;
         let tables: Vec<_> =
             mapping.tables.iter().map(|table| (table.name.as_str(), table.fields().collect())).collect();
         config.check(&tables)?;
@@ -121,21 +129,47 @@ impl Context {
     /// The log of the migration; `create` makes the embedded one when it is not there yet.
     pub(crate) fn log(&self, create: bool) -> Result<Box<dyn EventLog>> {
         match &self.config.log {
-            Home::Embedded(path) => {
-                if create {
-                    make_folder_of(path)?;
-                } else if let Some(missing) = self.log_missing() {
-                    return Err(Error::refused(missing).hint("create it and its topics: crossfade provision apply"));
-                }
-                Ok(Box::new(EmbeddedLog::open(path, create)?))
-            }
-            Home::Kafka(home) => {
-                let mut settings = KafkaSettings { bootstrap: home.bootstrap.clone(), ..KafkaSettings::default() };
-                settings.properties.clone_from(&home.properties);
-                settings.security = home.security.as_ref().map(security).transpose()?;
-                Ok(Box::new(KafkaLog::open(&settings)?))
-            }
+            Home::Embedded(path) => Ok(Box::new(self.embedded(path, create)?)),
+            Home::Kafka(home) => Ok(Box::new(KafkaLog::open(&kafka(home)?)?)),
         }
+    }
+
+    /// The management of the same. An embedded log that is not made yet can be looked at: it has nothing.
+    pub(crate) fn admin(&self, create: bool) -> Result<Box<dyn TopicAdmin>> {
+        match &self.config.log {
+            Home::Embedded(path) if !create && !path.exists() => Ok(Box::new(MemoryAdmin::of(nothing_yet(path)))),
+            Home::Embedded(path) => Ok(Box::new(self.embedded(path, create)?)),
+            Home::Kafka(home) => Ok(Box::new(KafkaAdmin::open(&kafka(home)?)?)),
+        }
+    }
+
+    fn embedded(&self, path: &Path, create: bool) -> Result<EmbeddedLog> {
+        if create {
+            make_folder_of(path)?;
+        } else if let Some(missing) = self.log_missing() {
+            return Err(Error::refused(missing).hint("create it and its topics: crossfade provision apply"));
+        }
+        EmbeddedLog::open(path, create)
+    }
+
+    /// Everything wished of the log's home.
+    pub(crate) fn desired(&self) -> Result<Desired> {
+        let wishes = &self.config.wishes;
+        let own = own_topics(&self.config.migration);
+        Desired::new(&self.config.migration, &self.mapping, own, wishes.copies, &wishes.topics, wishes.actors.clone())
+    }
+
+    /// How clients log in, where they do.
+    pub(crate) fn mechanism(&self) -> Option<&str> {
+        match &self.config.log {
+            Home::Kafka(home) => home.security.as_ref()?.mechanism.as_deref(),
+            Home::Embedded(_) => None,
+        }
+    }
+
+    /// Keeps the steps of an act in this machine's journal.
+    pub(crate) fn recorder(&self) -> Result<Recorder> {
+        Ok(Recorder { journal: self.journal()? })
     }
 
     /// A log in memory with this migration's topics, for dry runs before the real one exists.
@@ -257,12 +291,37 @@ impl Context {
     }
 }
 
+/// The steps of an act, announced and told.
+pub(crate) struct Recorder {
+    journal: SqliteJournal,
+}
+
+impl Record for Recorder {
+    fn announce(&self, step: &Step) -> Result<u64> {
+        let detail = serde_json::json!({ "item": step.item, "changes": step.changes, "before": step.before });
+        let entry = self.journal.append(now(), Stage::Announced, 0, "provision step", &detail)?;
+        boundary("journal.announced");
+        Ok(entry.seq)
+    }
+
+    fn ended(&self, entry: u64, step: &Step, result: &Result<()>) -> Result<()> {
+        let told = match result {
+            Ok(()) => Ok(((), serde_json::json!({ "item": step.item, "after": step.after }))),
+            Err(error) => Err(error),
+        };
+        let (stage, detail) = ending(&told);
+        self.journal.append(now(), stage, entry, "provision step", &detail)?;
+        boundary("journal.done");
+        Ok(())
+    }
+}
+
 /// Notes in a journal that the log knew an entry it does not have.
 pub(crate) const LACKS: &str = "journal lacks";
 
 /// How an act ended, for the journal.
-fn ending<T>(result: &Result<(T, serde_json::Value)>) -> (Stage, serde_json::Value) {
-    let (stage, error) = match result {
+fn ending<T, E: Borrow<Error>>(result: &Result<(T, serde_json::Value), E>) -> (Stage, serde_json::Value) {
+    let (stage, error) = match result.as_ref().map_err(Borrow::borrow) {
         Ok((_, told)) => return (Stage::Done, told.clone()),
         Err(error) if error.kind() == Kind::Unknown => (Stage::Unknown, error),
         Err(error) => (Stage::Failed, error),
@@ -317,6 +376,13 @@ fn process_alive(pid: u32) -> bool {
     !Path::new("/proc/self").exists() || Path::new(&format!("/proc/{pid}")).exists()
 }
 
+fn kafka(home: &KafkaHome) -> Result<KafkaSettings> {
+    let mut settings = KafkaSettings { bootstrap: home.bootstrap.clone(), ..KafkaSettings::default() };
+    settings.properties.clone_from(&home.properties);
+    settings.security = home.security.as_ref().map(security).transpose()?;
+    Ok(settings)
+}
+
 fn security(security: &crossfade::config::Security) -> Result<Security> {
     let password = match (env("CROSSFADE_LOG_KAFKA_PASSWORD"), &security.password_file) {
         (Some(password), _) => Some(password),
@@ -342,7 +408,13 @@ pub(crate) fn describe_store(path: &Path) -> Result<Schema> {
 
 /// Why `replay` would not read the store while its writers run, if so.
 pub(crate) fn unsafe_live(path: &Path) -> Option<String> {
-    let nothing = Mapping { topics: Vec::new(), tables: Vec::new(), never: Vec::new(), hash: String::new() };
+    let nothing = Mapping {
+        topics: Vec::new(),
+        tables: Vec::new(),
+        never: Vec::new(),
+        uses: std::collections::BTreeMap::new(),
+        hash: String::new(),
+    };
     let error = SqliteSource::open(path, Arc::new(nothing), false).err()?;
     Some(error.help().map_or(error.to_string(), |help| format!("{error}: {help}")))
 }

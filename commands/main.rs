@@ -52,7 +52,7 @@ struct Cli {
         default_value = DEFAULT_CONFIG, help_heading = COMMON)]
     config: PathBuf,
     /// How the result is written to stdout: table, json or ndjson
-    #[arg(long, short, global = true, value_enum, default_value_t, hide_possible_values = true, help_heading = COMMON)]
+    #[arg(long, global = true, value_enum, default_value_t, hide_possible_values = true, help_heading = COMMON)]
     output: Output,
     /// Only the result and errors
     #[arg(long, short, global = true, help_heading = COMMON)]

@@ -1,18 +1,20 @@
-//! `crossfade provision`: the topics of the plan.
+//! `crossfade provision`: the cluster, brought to its plan and held against it.
+
+mod apply;
+mod check;
+mod import;
+mod plan;
 
 use clap::{Args, Subcommand};
 use crossfade::base::Result;
-use crossfade::base::words::counted;
-use crossfade::control::missing_topics;
-use crossfade::port::boundary::boundary;
-use crossfade::port::event_log::own_topics;
-use serde_json::json;
+use crossfade::plan::{Desired, Observed, Plan};
+use crossfade::port::topic_admin::TopicAdmin;
+use crossfade::provision;
 
-use crate::context::Context;
+use crate::context::{Context, now};
 use crate::error::Exit;
-use crate::ui::Output;
 
-/// Create what the log lacks
+/// Bring topics, configs, access rules and schemas to the plan, and hold them against it
 #[derive(Args, Debug)]
 pub(crate) struct ProvisionArgs {
     #[command(subcommand)]
@@ -21,46 +23,25 @@ pub(crate) struct ProvisionArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Create the topics that are missing; those that exist are left as they are
-    Apply,
+    Plan(plan::PlanArgs),
+    Apply(apply::ApplyArgs),
+    Import(import::ImportArgs),
+    Check(check::CheckArgs),
 }
 
 pub(crate) fn run(args: &ProvisionArgs, context: &Context) -> Result<Exit> {
-    match args.verb {
-        Verb::Apply => apply(context),
+    match &args.verb {
+        Verb::Plan(args) => plan::run(args, context),
+        Verb::Apply(args) => apply::run(args, context),
+        Verb::Import(args) => import::run(args, context),
+        Verb::Check(args) => check::run(args, context),
     }
 }
 
-fn apply(context: &Context) -> Result<Exit> {
-    let log = context.log(true)?;
-    let migration = &context.config.migration;
-    let missing = missing_topics(log.as_ref(), &context.mapping, migration)?;
-    let names: Vec<&str> = missing.iter().map(|topic| topic.name.as_str()).collect();
-    if !missing.is_empty() {
-        // The run lock lives in the tool's own topics, so these come first; creating them twice does no harm.
-        log.create_topics(&own_topics(migration))?;
-        boundary("provision.own-topics-created");
-        let detail = json!({ "log": log.describe(), "create": names });
-        context.act(log.as_ref(), "provision apply", &detail, || {
-            let rest = missing_topics(log.as_ref(), &context.mapping, migration)?;
-            log.create_topics(&rest)?;
-            Ok(((), json!({ "created": names })))
-        })?;
-    }
-    let ui = &context.ui;
-    if ui.output == Output::Table {
-        for topic in &missing {
-            ui.line(format!(
-                "+ {} ({})",
-                topic.name,
-                counted(u64::from(topic.partitions.unsigned_abs()), "partition")
-            ))?;
-        }
-        let rest = if missing.is_empty() { "nothing to do: every topic is there" } else { "topics created" };
-        ui.line(format!("{rest} ({})", log.describe()))?;
-        ui.note(format!("next: {}", context.command("replay")));
-    } else {
-        ui.json(&json!({"schema_version": 1, "log": log.describe(), "created": names}))?;
-    }
-    Ok(Exit::Good)
+/// The wishes, one look, and the plan between them.
+fn look(context: &Context, admin: &dyn TopicAdmin) -> Result<(Desired, Observed, Plan)> {
+    let desired = context.desired()?;
+    let observed = provision::look(admin, &desired)?;
+    let plan = provision::plan(admin, &desired, &observed, context.mechanism(), now())?;
+    Ok((desired, observed, plan))
 }

@@ -17,5 +17,6 @@ pub mod mapping;
 pub mod plan;
 pub mod port;
 pub mod project;
+pub mod provision;
 pub mod report;
 pub mod sqlite;

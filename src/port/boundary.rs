@@ -5,7 +5,8 @@
 
 /// Every boundary, in the order a migration meets them.
 pub const ALL: &[&str] = &[
-    "provision.own-topics-created",
+    "provision.step-made",
+    "provision.step-seen",
     "lock.taken",
     "journal.announced",
     "replay.writer-open",

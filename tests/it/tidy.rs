@@ -33,6 +33,7 @@ const ROOMS: &[(&str, Floor)] = &[
     ("project", Floor::Engines),
     ("compare", Floor::Engines),
     ("control", Floor::Engines),
+    ("provision", Floor::Engines),
     ("demo", Floor::Engines),
     ("kafka", Floor::Adapters),
     ("embedded", Floor::Adapters),
@@ -46,9 +47,13 @@ const NEIGHBOURS: &[(&str, &str)] = &[
     ("fold", "event"),
     ("fold", "mapping"),
     ("report", "diff"),
+    ("report", "plan"),
     ("config", "diff"),
     ("config", "mapping"),
+    ("config", "plan"),
     ("acc", "mapping"),
+    ("plan", "mapping"),
+    ("plan", "diff"),
     ("capture", "compare"),
 ];
 

@@ -142,7 +142,7 @@ fn odd_file_names_work_for_the_legacy_store() {
             &["provision", "apply"],
             &["replay"],
             &["project"],
-            &["diff", "-o", "json"],
+            &["diff", "--output", "json"],
         ];
         for args in steps {
             let output = command(folder.path(), args).output().unwrap();

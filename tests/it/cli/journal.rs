@@ -19,7 +19,7 @@ fn broken(change: &str, says: &str) {
     sql(&journal(&shop), change);
     let told = shop.expect(&["journal", "verify"], 1);
     assert!(told.contains("BROKEN: ") && told.contains(says), "{told}");
-    let told: Value = serde_json::from_str(&shop.expect(&["journal", "verify", "-o", "json"], 1)).unwrap();
+    let told: Value = serde_json::from_str(&shop.expect(&["journal", "verify", "--output", "json"], 1)).unwrap();
     assert_eq!(told["verdict"], "FAIL");
 }
 
@@ -75,7 +75,7 @@ fn an_export_verifies_by_itself() {
 fn every_act_is_announced_and_told() {
     let shop = moved(3);
     shop.expect(&["diff"], 0);
-    let shown: Value = serde_json::from_str(&shop.expect(&["journal", "show", "-o", "json"], 0)).unwrap();
+    let shown: Value = serde_json::from_str(&shop.expect(&["journal", "show", "--output", "json"], 0)).unwrap();
     let word = |entry: &Value| format!("{} {}", entry["act"].as_str().unwrap(), entry["stage"].as_str().unwrap());
     let acts: Vec<String> = shown["entries"].as_array().unwrap().iter().map(word).collect();
     let wanted = [

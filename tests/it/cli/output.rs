@@ -132,7 +132,7 @@ fn a_long_run_without_a_terminal_tells_its_progress_in_lines() {
 fn config_shows_every_value_with_its_origin_and_no_secret() {
     let more = "log:\n  kafka:\n    bootstrap: [a:1]\n    security: {protocol: SASL_SSL, username: u, password_file: f}\n    properties: {sasl.oauthbearer.client.secret: hush1}\n";
     let shop = shop(1, more);
-    let mut command = shop.command(&["config", "-o", "json"]);
+    let mut command = shop.command(&["config", "--output", "json"]);
     command.env("CROSSFADE_LOG_KAFKA_PASSWORD", "hush2").env("CROSSFADE_PROJECTION", "sqlite:elsewhere.db");
     let ran = Ran::of(command.output().unwrap());
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);

@@ -38,7 +38,7 @@ fn end(child: Child) -> Ran {
 
 /// The stage and detail of the newest entry of an act.
 fn last(migration: &Migration, act: &str) -> (String, Value) {
-    let shown: Value = serde_json::from_str(&migration.expect(&["journal", "show", "-o", "json"], 0)).unwrap();
+    let shown: Value = serde_json::from_str(&migration.expect(&["journal", "show", "--output", "json"], 0)).unwrap();
     let entry = shown["entries"].as_array().unwrap().iter().rfind(|entry| entry["act"] == act).unwrap().clone();
     (entry["stage"].as_str().unwrap().to_owned(), serde_json::from_str(entry["detail"].as_str().unwrap()).unwrap())
 }

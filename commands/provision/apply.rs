@@ -1,0 +1,188 @@
+//! `crossfade provision apply`: the plan, made true.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use crossfade::base::{Error, Result};
+use crossfade::plan::{Action, Consent, Plan, Step, fingerprints};
+use crossfade::port::event_log::own_topics;
+use crossfade::port::journal::{Entry, Stage};
+use crossfade::port::topic_admin::TopicAdmin;
+use crossfade::provision::{self, Applied};
+use crossfade::report::plan::summary;
+use crossfade::report::table::grid;
+use serde_json::json;
+
+use super::look;
+use crate::context::{Context, read_text};
+use crate::error::{Exit, words};
+use crate::ui::Output;
+
+/// Make the plan true, or what is left of it; nothing that was not declared is touched
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  crossfade provision apply                   plan and apply in one
+  crossfade provision apply plan.json         exactly that plan; refused when the cluster has changed since
+  crossfade provision apply --allow topic-delete --confirm old.events
+Run it again after a kill: it goes on where it stopped.")]
+pub(crate) struct ApplyArgs {
+    /// A plan written by `provision plan -o`
+    plan: Option<PathBuf>,
+    /// Agree to changes that need a flag, by their reason code; repeatable
+    #[arg(long, value_name = "REASON")]
+    allow: Vec<String>,
+    /// Name what will be changed for ever; repeatable
+    #[arg(long, value_name = "NAME")]
+    confirm: Vec<String>,
+}
+
+/// The act's name in the journal.
+const ACT: &str = "provision apply";
+
+pub(super) fn run(args: &ApplyArgs, context: &Context) -> Result<Exit> {
+    let given =
+        args.plan.as_ref().map(|path| Plan::parse(&path.display().to_string(), &read_text(path)?)).transpose()?;
+    let new = context.log_missing().is_some();
+    let admin = context.admin(true)?;
+    let (plan, hash) = match given {
+        Some(plan) => {
+            let hash = plan.hash()?;
+            let mut steps = remaining(context, admin.as_ref(), &plan, &hash, new)?;
+            // The brokers may think otherwise by now.
+            provision::ask(admin.as_ref(), &mut steps)?;
+            (Plan { steps, ..plan }, hash)
+        }
+        None => {
+            let (_, _, plan) = look(context, admin.as_ref())?;
+            let hash = plan.hash()?;
+            (plan, hash)
+        }
+    };
+    plan.judge(&Consent {
+        allow: args.allow.iter().cloned().collect(),
+        confirm: args.confirm.iter().cloned().collect(),
+    })?;
+    context.ui.note(format!("plan: {}", summary(&plan)));
+    for manual in &plan.manual {
+        context.ui.note(format!("by hand, {} {}: {}\n    {}", manual.kind, manual.name, manual.reason, manual.command));
+    }
+    // The run lock lives in the tool's own topics, so these come before it; making them twice does no harm.
+    let own: Vec<String> = own_topics(&context.config.migration).into_iter().map(|topic| topic.name).collect();
+    let (first, rest): (Vec<Step>, Vec<Step>) = plan
+        .steps
+        .iter()
+        .cloned()
+        .partition(|step| matches!(&step.action, Some(Action::CreateTopic { name, .. }) if own.contains(name)));
+    let mut applied = Vec::new();
+    let mut ended = Ok(());
+    if !first.is_empty() {
+        let detail = json!({ "plan": hash, "log": plan.home, "steps": items(&first) });
+        ended = context.act_here(ACT, &detail, || take(context, admin.as_ref(), &first, &mut applied));
+    }
+    if !rest.is_empty() && ended.is_ok() {
+        let log = context.log(false)?;
+        let detail = json!({ "plan": hash, "log": plan.home, "steps": items(&rest) });
+        ended = context.act(log.as_ref(), ACT, &detail, || take(context, admin.as_ref(), &rest, &mut applied));
+    }
+    show(context, &plan, &applied, ended.as_ref().err())?;
+    ended.map(|()| Exit::Good)
+}
+
+/// What is left of a plan made earlier, or why it may no longer be applied.
+fn remaining(context: &Context, admin: &dyn TopicAdmin, plan: &Plan, hash: &str, new: bool) -> Result<Vec<Step>> {
+    let stale = |what: &str| {
+        Err(Error::stale(format!("{what}; nothing was done")).hint("make it anew: crossfade provision plan -o FILE"))
+    };
+    let desired = context.desired()?;
+    if plan.migration != desired.migration {
+        return stale(&format!(
+            "the plan is for the migration '{}', this one is '{}'",
+            plan.migration, desired.migration
+        ));
+    }
+    if plan.desired != desired.hash()? {
+        return stale("crossfade.yaml or the mapping has changed since the plan was made");
+    }
+    let observed = provision::look(admin, &desired)?;
+    let entries = if context.journal_path().exists() { context.journal_entries()? } else { Vec::new() };
+    let begun = |entry: &Entry| {
+        entry.act == ACT
+            && entry.stage == Stage::Announced
+            && serde_json::from_str::<serde_json::Value>(&entry.detail).is_ok_and(|detail| detail["plan"] == hash)
+    };
+    let begun = entries.iter().any(begun);
+    // A log that was not there when the plan was made had no id.
+    let same = plan.cluster_id == observed.cluster_id || (plan.cluster_id.is_empty() && (new || begun));
+    if !same {
+        let both = format!("made for the cluster '{}', this one is '{}'", plan.cluster_id, observed.cluster_id);
+        return stale(&format!("the plan was {both}"));
+    }
+    plan.remaining(&fingerprints(&desired, &observed), begun)
+}
+
+fn items(steps: &[Step]) -> Vec<&str> {
+    steps.iter().map(|step| step.item.as_str()).collect()
+}
+
+fn take(
+    context: &Context,
+    admin: &dyn TopicAdmin,
+    steps: &[Step],
+    applied: &mut Vec<Applied>,
+) -> Result<((), serde_json::Value)> {
+    let (taken, error) = provision::apply(admin, steps, &context.recorder()?, &context.progress());
+    let told = json!({ "taken": taken.len(), "of": steps.len() });
+    applied.extend(taken);
+    match error {
+        None => Ok(((), told)),
+        Some(error) => Err(error),
+    }
+}
+
+fn show(context: &Context, plan: &Plan, applied: &[Applied], error: Option<&Error>) -> Result<()> {
+    let ui = &context.ui;
+    let left: Vec<&Step> =
+        plan.steps.iter().filter(|step| !applied.iter().any(|done| done.item == step.item)).collect();
+    if ui.output == Output::Table {
+        let mut rows: Vec<Vec<String>> = applied
+            .iter()
+            .map(|done| {
+                vec![
+                    done.item.clone(),
+                    "done".into(),
+                    done.changes.to_string(),
+                    format!("{} ms", done.took.as_millis()),
+                ]
+            })
+            .collect();
+        if error.is_some() {
+            rows.extend(
+                left.iter().map(|step| {
+                    vec![step.item.clone(), "not done".into(), step.changes.len().to_string(), String::new()]
+                }),
+            );
+        }
+        if rows.is_empty() {
+            ui.line(format!("nothing to do: everything is as planned ({})", plan.home))?;
+        } else {
+            ui.line(grid(&["item", "result", "changes", "took"], &rows, ui.width()))?;
+        }
+        if error.is_none() {
+            ui.note(format!("next: {}", context.command("provision check")));
+        }
+        return Ok(());
+    }
+    let done = applied.iter().map(|done| {
+        json!({"item": done.item, "result": "done", "changes": done.changes, "ms": done.took.as_millis() as u64})
+    });
+    let not_done = left.iter().filter(|_| error.is_some());
+    let not_done = not_done.map(|step| json!({"item": step.item, "result": "not-done", "changes": step.changes.len()}));
+    let items: Vec<_> = done.chain(not_done).collect();
+    ui.json(&json!({
+        "schema_version": 1,
+        "log": plan.home,
+        "items": items,
+        "manual": plan.manual,
+        "error": error.map(words),
+    }))
+}

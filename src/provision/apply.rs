@@ -1,0 +1,128 @@
+//! Takes the steps of a plan: each announced, made, read back and told.
+
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::base::{Error, Kind, Result};
+use crate::plan::{self, Action, Step};
+use crate::port::boundary::boundary;
+use crate::port::progress::Progress;
+use crate::port::topic_admin::{Scope, TopicAdmin, Topics};
+
+/// How long a change may take to be seen.
+const SETTLE: Duration = Duration::from_secs(30);
+/// How often a step without a reply is looked at and made again.
+const TRIES: usize = 3;
+
+/// Keeps what was done, before and after.
+pub trait Record {
+    /// Durable once it returns; gives the number of the entry.
+    fn announce(&self, step: &Step) -> Result<u64>;
+
+    fn ended(&self, entry: u64, step: &Step, result: &Result<()>) -> Result<()>;
+}
+
+/// A step that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    pub item: String,
+    pub changes: usize,
+    pub took: Duration,
+}
+
+/// Takes the steps in order and returns what was taken, with the error that ended the run, if one did.
+///
+/// A step ends when a look shows the item as the plan foresaw it. One whose reply was lost is looked at first: what shows is
+/// done, what does not is made again.
+pub fn apply(
+    admin: &dyn TopicAdmin,
+    steps: &[Step],
+    record: &dyn Record,
+    progress: &dyn Progress,
+) -> (Vec<Applied>, Option<Error>) {
+    let mut applied = Vec::with_capacity(steps.len());
+    for (number, step) in steps.iter().enumerate() {
+        let began = Instant::now();
+        let taken = progress.check().and_then(|()| {
+            progress.note(&format!("{} of {}: {}", number + 1, steps.len(), told(step)));
+            take(admin, step, record)
+        });
+        if let Err(error) = taken {
+            return (applied, Some(error));
+        }
+        applied.push(Applied { item: step.item.clone(), changes: step.changes.len(), took: began.elapsed() });
+    }
+    (applied, None)
+}
+
+fn take(admin: &dyn TopicAdmin, step: &Step, record: &dyn Record) -> Result<()> {
+    let Some(action) = &step.action else {
+        return Err(Error::refused(format!("there is no way to change {}", step.item)));
+    };
+    let entry = record.announce(step)?;
+    let result = make(admin, step, action);
+    record.ended(entry, step, &result)?;
+    result
+}
+
+fn make(admin: &dyn TopicAdmin, step: &Step, action: &Action) -> Result<()> {
+    let mut tries = 1;
+    loop {
+        let made = admin.perform(action);
+        boundary("provision.step-made");
+        match made {
+            Ok(()) => break,
+            Err(error) if matches!(error.kind(), Kind::Unknown | Kind::Connect) => {
+                // The reply is lost, the change need not be.
+                if stands(admin, step, action).is_ok_and(|stands| stands == step.after) {
+                    break;
+                }
+                if tries == TRIES {
+                    return Err(error);
+                }
+                tries += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let deadline = Instant::now() + SETTLE;
+    loop {
+        let stands = stands(admin, step, action)?;
+        if stands == step.after {
+            boundary("provision.step-seen");
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            let message =
+                format!("{} was changed, but does not show as planned after {} s", step.item, SETTLE.as_secs());
+            return Err(Error::unknown(message).hint("somebody else may have changed it: crossfade provision plan"));
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The item's fingerprint now.
+fn stands(admin: &dyn TopicAdmin, step: &Step, action: &Action) -> Result<String> {
+    let access = matches!(action, Action::CreateAcls { .. });
+    let configs = if access { Topics::None } else { Topics::Named(BTreeSet::from([step.name().to_owned()])) };
+    let observed = admin.observe(&Scope { configs, access, groups: None })?;
+    Ok(match (access, observed.acls.known()) {
+        (true, acls) => plan::of_acls(step.name(), acls.map_or(&[], Vec::as_slice)),
+        (false, _) => plan::of_topic(observed.topics.get(step.name())),
+    })
+}
+
+fn told(step: &Step) -> String {
+    match &step.action {
+        Some(Action::CreateTopic { name, .. }) => format!("create the topic {name}"),
+        Some(Action::AddPartitions { name, partitions }) => format!("{name}: partitions up to {partitions}"),
+        Some(Action::AlterConfigs { name, set, reset }) => {
+            let keys: Vec<&str> = set.keys().chain(reset).map(String::as_str).collect();
+            format!("{name}: set {}", keys.join(", "))
+        }
+        Some(Action::DeleteTopic { name }) => format!("delete the topic {name}"),
+        Some(Action::CreateAcls { principal, acls }) => format!("{principal}: {} access rules", acls.len()),
+        None => step.item.clone(),
+    }
+}

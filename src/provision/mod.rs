@@ -1,0 +1,7 @@
+//! Brings a home of the log to what is wished of it, step by step, and looks whether it still is.
+
+mod apply;
+mod look;
+
+pub use apply::{Applied, Record, apply};
+pub use look::{ask, look, look_closely, plan};

@@ -2,6 +2,7 @@
 
 use super::Sequence;
 use crate::base::{Error, Result};
+use crate::mapping::PROBE;
 
 /// What an event did to a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +76,8 @@ impl<'a> Envelope<'a> {
         Ok(Some(Self { id: id.into_bytes(), source, event_type, sequence }))
     }
 
-    /// Whether this event speaks for a row change; what is made from broadcasts or by agents does not.
+    /// Whether this event speaks for a row change; probes, and what is made from broadcasts or by agents, do not.
     pub fn authoritative(&self) -> bool {
-        !matches!(self.source.rsplit_once('#'), Some((_, "derived" | "agent" | "probe")))
+        self.event_type != PROBE && !matches!(self.source.rsplit_once('#'), Some((_, "derived" | "agent" | "probe")))
     }
 }

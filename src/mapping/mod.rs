@@ -9,7 +9,7 @@ pub mod value;
 
 pub use check::Broken;
 pub use key::KeyText;
-pub use model::{Column, EventTypes, Key, Mapping, Rule, Table, Through, Topic, UpdateType, Use};
+pub use model::{Column, EventTypes, Key, Mapping, PROBE, Rule, Table, Through, Topic, UpdateType, Use};
 use parse::is_kept;
 pub use parse::{Raw, RawTable, RawThrough};
 pub use value::{Row, Rows, Value};

@@ -100,6 +100,9 @@ pub struct Through {
     pub referenced: Vec<String>,
 }
 
+/// The type of the records a probe writes to see that they come back. No row event has it, and every reader drops it.
+pub const PROBE: &str = "crossfade.probe";
+
 /// Event types by operation.
 #[derive(Clone, Debug, Serialize)]
 pub struct EventTypes {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::model::{Column, EventTypes, Key, Mapping, Rule, Table, Through, Topic, UpdateType, Use};
+use super::model::{Column, EventTypes, Key, Mapping, PROBE, Rule, Table, Through, Topic, UpdateType, Use};
 use crate::base::yaml::{self, Spanned};
 use crate::base::{Error, Result, hex};
 
@@ -76,10 +76,10 @@ pub struct RawThrough {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawEvents {
-    insert: Option<String>,
-    update: Option<String>,
+    insert: Option<Spanned<String>>,
+    update: Option<Spanned<String>>,
     updates: Vec<RawUpdate>,
-    delete: Option<String>,
+    delete: Option<Spanned<String>>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -87,7 +87,7 @@ pub struct RawEvents {
 struct RawUpdate {
     columns: Vec<Spanned<String>>,
     #[serde(rename = "type")]
-    name: String,
+    name: Spanned<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -253,8 +253,12 @@ fn resolve_table(file: &str, raw: &Raw, name: &str, table: &RawTable) -> Result<
     let events = table.events.clone().unwrap_or_default();
     let mut updates = Vec::new();
     for update in &events.updates {
-        updates.push(UpdateType { columns: cells(&update.columns)?, name: update.name.clone() });
+        updates.push(UpdateType { columns: cells(&update.columns)?, name: event_type(file, &update.name)? });
     }
+    let named = |given: &Option<Spanned<String>>, word: &str| match given {
+        Some(given) => event_type(file, given),
+        None => Ok(format!("{name}.{word}")),
+    };
     Ok(Table {
         index: 0,
         name: name.to_owned(),
@@ -267,13 +271,21 @@ fn resolve_table(file: &str, raw: &Raw, name: &str, table: &RawTable) -> Result<
         order: table.order.as_ref().map(cell).transpose()?,
         time: table.time.as_ref().map(cell).transpose()?,
         events: EventTypes {
-            insert: events.insert.unwrap_or_else(|| format!("{name}.inserted")),
-            update: events.update.unwrap_or_else(|| format!("{name}.updated")),
+            insert: named(&events.insert, "inserted")?,
+            update: named(&events.update, "updated")?,
             updates,
-            delete: events.delete.unwrap_or_else(|| format!("{name}.deleted")),
+            delete: named(&events.delete, "deleted")?,
         },
         never: table.never.clone(),
     })
+}
+
+/// Refuses the type that readers drop.
+fn event_type(file: &str, given: &Spanned<String>) -> Result<String> {
+    if given.value == PROBE {
+        return Err(yaml::refuse_at(file, given, format!("the event type '{PROBE}' is the tool's own")));
+    }
+    Ok(given.value.clone())
 }
 
 fn resolve_columns(

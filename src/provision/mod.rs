@@ -2,6 +2,7 @@
 
 mod apply;
 mod look;
+pub mod probe;
 
 pub use apply::{Applied, Record, apply};
 pub use look::{ask, look, look_closely, plan};

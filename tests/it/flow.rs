@@ -9,6 +9,7 @@ mod generated;
 mod inert;
 mod lock;
 mod mapping_change;
+mod probes;
 mod quarantine;
 mod real_data;
 mod secrets;

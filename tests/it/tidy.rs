@@ -31,6 +31,7 @@ const ROOMS: &[(&str, Floor)] = &[
     ("port", Floor::Ports),
     ("capture", Floor::Engines),
     ("project", Floor::Engines),
+    ("provision", Floor::Engines),
     ("compare", Floor::Engines),
     ("control", Floor::Engines),
     ("provision", Floor::Engines),

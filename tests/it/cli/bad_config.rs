@@ -157,6 +157,11 @@ fn mappings_are_read_as_strictly_as_the_config() {
         &["mapping.yaml:7:12: table 'customers' has no identity", "rowid"],
     );
     mapping("      name: TEXT", "      _cf_name: TEXT", &["mapping.yaml:7:12: '_cf_name' of table 'customers'"]);
+    mapping(
+        "    identity: [id]\n    key",
+        "    events: {delete: crossfade.probe}\n    identity: [id]\n    key",
+        &["mapping.yaml:14:22: the event type 'crossfade.probe' is the tool's own"],
+    );
     mapping("version: 1", "version: 9", &["mapping.yaml:1:10: mapping version 9 is not known"]);
 }
 

@@ -86,6 +86,26 @@ fn an_update_is_named_by_what_it_changed() {
     assert_eq!(named(Op::Delete, &old, None), "SessionDeleted");
 }
 
+#[test]
+fn what_does_not_speak_for_a_row_is_known_by_source_or_type() {
+    let authoritative = |source: &str, event_type: &str| {
+        let headers = [
+            ("ce_specversion", "1.0"),
+            ("ce_id", "6ba7b810-9dad-11d1-80b4-00c04fd430c8"),
+            ("ce_source", source),
+            ("ce_type", event_type),
+            ("ce_sequence", "0001-00000000000001"),
+        ];
+        let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        Envelope::read(headers).unwrap().unwrap().authoritative()
+    };
+    assert!(authoritative("acc/sqlite#replay", "SessionCreated"));
+    assert!(!authoritative("acc/sqlite#replay", "crossfade.probe"));
+    for source in ["acc/log#probe", "acc/gateway#derived", "acc/gateway#agent"] {
+        assert!(!authoritative(source, "SessionCreated"), "{source}");
+    }
+}
+
 fn is_rfc3339(text: &str) -> bool {
     let (whole, fraction) = text.split_at(19);
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());

@@ -196,6 +196,9 @@ pub fn events(log: &dyn EventLog, mapping: &Mapping) -> Vec<Seen> {
     let mut all = Vec::new();
     each_record(log, mapping, &mut |record| {
         let envelope = Envelope::read(record.headers()).unwrap().expect("a CloudEvent");
+        if !envelope.authoritative() {
+            return;
+        }
         all.push(Seen {
             topic: record.topic.to_owned(),
             partition: record.partition,

@@ -69,6 +69,9 @@ fn read(log: &dyn EventLog, mapping: &Mapping) -> Captured {
             let before = offsets.insert((record.topic.to_owned(), record.partition), record.offset);
             assert!(before < Some(record.offset), "offsets fall in {}[{}]", record.topic, record.partition);
             let envelope = Envelope::read(record.headers()).unwrap().expect("an event");
+            if !envelope.authoritative() {
+                continue;
+            }
             let event = decoder.decode(record.value, record.key, &mut captured.rows).unwrap();
             captured.events.push(Event {
                 sequence: envelope.sequence,

@@ -7,6 +7,7 @@ pub mod envelope;
 pub mod id;
 mod in_order;
 pub mod partition;
+pub mod partitioners;
 pub mod schema;
 pub mod sequence;
 pub mod time;

@@ -2,6 +2,7 @@
 
 mod apply;
 mod look;
+pub mod placement;
 pub mod probe;
 
 pub use apply::{Applied, Record, apply};

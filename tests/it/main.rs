@@ -17,6 +17,7 @@ mod flow;
 mod generator;
 mod init_schemas;
 mod log_contract;
+mod placement;
 mod report;
 mod source;
 mod store_contract;

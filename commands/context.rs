@@ -291,6 +291,9 @@ impl Context {
     }
 }
 
+/// What a step of an act is called in the journal.
+pub(crate) const STEP: &str = "provision step";
+
 /// The steps of an act, announced and told.
 pub(crate) struct Recorder {
     journal: SqliteJournal,
@@ -299,7 +302,7 @@ pub(crate) struct Recorder {
 impl Record for Recorder {
     fn announce(&self, step: &Step) -> Result<u64> {
         let detail = serde_json::json!({ "item": step.item, "changes": step.changes, "before": step.before });
-        let entry = self.journal.append(now(), Stage::Announced, 0, "provision step", &detail)?;
+        let entry = self.journal.append(now(), Stage::Announced, 0, STEP, &detail)?;
         boundary("journal.announced");
         Ok(entry.seq)
     }
@@ -310,7 +313,7 @@ impl Record for Recorder {
             Err(error) => Err(error),
         };
         let (stage, detail) = ending(&told);
-        self.journal.append(now(), stage, entry, "provision step", &detail)?;
+        self.journal.append(now(), stage, entry, STEP, &detail)?;
         boundary("journal.done");
         Ok(())
     }

@@ -11,7 +11,7 @@ use crossfade::project::behind;
 use crossfade::report::table::grid;
 use serde_json::json;
 
-use crate::context::{Context, now};
+use crate::context::{Context, STEP, now};
 use crate::error::Exit;
 use crate::ui::Output;
 
@@ -197,7 +197,8 @@ fn duration(seconds: i64) -> String {
 
 /// The newest announced act without an end.
 fn unfinished(entries: &[Entry]) -> Option<&Entry> {
-    let announced = entries.iter().rev().find(|entry| entry.stage == Stage::Announced)?;
+    let act = |entry: &&Entry| entry.stage == Stage::Announced && entry.act != STEP;
+    let announced = entries.iter().rev().find(act)?;
     let ended = entries.iter().any(|entry| entry.of == announced.seq);
     (!ended).then_some(announced)
 }

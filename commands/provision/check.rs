@@ -1,10 +1,14 @@
 //! `crossfade provision check`: the cluster held against its plan.
 
+use std::time::Duration;
+
 use clap::Args;
 use crossfade::base::{Result, rfc3339};
 use crossfade::diff::{Outcome, checked_verdict};
 use crossfade::plan::{self, Seen};
-use crossfade::provision;
+use crossfade::port::event_log::EventLog;
+use crossfade::provision::{self, Probe, RoundTrips};
+use serde_json::json;
 
 use crate::context::{Context, now};
 use crate::error::Exit;
@@ -14,10 +18,35 @@ use crate::report::ReportArgs;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   crossfade provision check                                   a verdict, with what was looked at
-  crossfade provision check --report junit=check.xml          and a report for CI")]
+  crossfade provision check --report junit=check.xml          and a report for CI
+  crossfade provision check --probe                           and a round trip through every topic")]
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     report: ReportArgs,
+    /// Also try each topic by round trips; this writes small records that every reader drops
+    #[arg(long)]
+    probe: bool,
+    /// Round trips through each topic
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "probe", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rounds: u32,
+}
+
+fn probe(context: &Context, log: &dyn EventLog, rounds: u32, topics: &[&str]) -> Result<Vec<RoundTrips>> {
+    let detail = json!({ "log": log.describe(), "topics": topics, "rounds": rounds });
+    context.act_here("provision check --probe", &detail, || {
+        let probe = Probe {
+            log,
+            migration: &context.config.migration,
+            instance: &context.process.instance,
+            rounds,
+            patience: Duration::from_secs(30),
+            progress: &context.progress(),
+            now: &now,
+        };
+        let trips = probe.run(topics)?;
+        let failed = trips.iter().filter(|trips| trips.failed.is_some()).count();
+        Ok((trips, json!({ "failed": failed })))
+    })
 }
 
 pub(super) fn run(args: &CheckArgs, context: &Context) -> Result<Exit> {
@@ -28,6 +57,15 @@ pub(super) fn run(args: &CheckArgs, context: &Context) -> Result<Exit> {
     let plan = provision::plan(admin.as_ref(), &desired, &observed, context.mechanism(), now())?;
     let planned = context.config.wishes.planned;
     let mut checks = plan::check(&desired, &observed, &plan, planned.days);
+    let there = desired.topics.iter().filter(|topic| !topic.absent && observed.topics.contains_key(&topic.name));
+    let there: Vec<&str> = there.map(|topic| topic.name.as_str()).collect();
+    if !there.is_empty() {
+        let log = context.log(false)?;
+        checks.extend(provision::keys(log.as_ref(), &desired, &observed, &context.progress())?);
+        if args.probe {
+            checks.extend(provision::round_trips(&probe(context, log.as_ref(), args.rounds, &there)?));
+        }
+    }
     checks.sort_by(|a, b| (a.code, &a.subject).cmp(&(b.code, &b.subject)));
     let (verdict, reason) = checked_verdict(&checks);
     let brokers = match &observed.brokers {

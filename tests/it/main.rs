@@ -18,6 +18,7 @@ mod generator;
 mod init_schemas;
 mod log_contract;
 mod placement;
+mod provision;
 mod report;
 mod source;
 mod store_contract;

@@ -3,7 +3,7 @@
 use crate::support::cli::{Ran, command};
 
 /// Each command, with its parents.
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 17] = [
     "",
     "demo",
     "init",
@@ -11,6 +11,9 @@ const COMMANDS: [&str; 14] = [
     "status",
     "provision",
     "provision apply",
+    "provision check",
+    "provision import",
+    "provision plan",
     "replay",
     "project",
     "diff",

@@ -50,8 +50,8 @@ struct Kill {
     boundary: String,
     step: usize,
     nth: usize,
-    /// The act is announced in the journal by then, and its end is not.
-    unfinished: bool,
+    /// Acts and steps announced in the journal by then, whose end is not.
+    unfinished: usize,
 }
 
 impl Kill {
@@ -83,8 +83,8 @@ impl Kill {
     fn at(boundary: &str, met: &[Vec<String>], step: usize, nth: usize) -> Self {
         let mut places = met[step].iter().enumerate().filter(|(_, name)| *name == boundary);
         let here = places.nth(nth - 1).expect("a meeting that was counted").0;
-        let reached = |name: &str| met[step][..=here].iter().any(|met| met == name);
-        let unfinished = reached("journal.announced") && !reached("journal.done");
+        let reached = |name: &str| times(name, &met[step][..=here]);
+        let unfinished = reached("journal.announced") - reached("journal.done");
         Self { boundary: boundary.to_owned(), step, nth, unfinished }
     }
 
@@ -101,18 +101,14 @@ impl Kill {
         }
         trial.kill_at(LIFE[self.step], &self.boundary, self.nth);
         kills.fetch_add(1, Ordering::Relaxed);
-        assert_eq!(trial.unfinished_acts(), usize::from(self.unfinished), "announced acts without an end");
+        assert_eq!(trial.unfinished_acts(), self.unfinished, "announced acts without an end");
         trial.change_legacy();
         trial.expect(LIFE[self.step], 0);
         if LIFE[self.step] != ["replay"] {
             trial.expect(&["replay"], 0);
         }
         trial.assert_passes();
-        assert_eq!(
-            trial.unfinished_acts(),
-            usize::from(self.unfinished),
-            "the journal forgot the act that was cut off"
-        );
+        assert_eq!(trial.unfinished_acts(), self.unfinished, "the journal forgot the act that was cut off");
     }
 }
 

@@ -5,5 +5,6 @@ pub mod cli;
 pub mod crash;
 pub mod flow;
 pub mod flow_faults;
+pub mod provision;
 pub mod schemas;
 pub mod store;

@@ -1,0 +1,8 @@
+//! Provisioning: a home of the log brought to its plan, and never further.
+
+mod brokers;
+mod copies;
+mod engine;
+mod kills;
+mod plans;
+mod refusals;

@@ -16,7 +16,7 @@ use crate::port::progress::Progress;
 /// The role under which a probe writes; its writer is `<migration>/probe`.
 pub const WRITER_ROLE: &str = "probe";
 
-/// Tries the topics of a migration. It writes: one record of some 300 bytes for each topic and round, which stays as long as
+/// Tries the topics of a migration. It writes: one record of some 200 bytes for each topic and round, which stays as long as
 /// the topic keeps its records, for ever where retention is off. Readers drop such records, but their positions move past
 /// them, so a projection that stood at the end must be brought there again.
 pub struct Probe<'a> {

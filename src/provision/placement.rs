@@ -156,7 +156,7 @@ impl Windows {
         Ok(())
     }
 
-    /// Reads to the end of all windows, or until more came from behind the finished ones than opening a new reader costs.
+    /// Reads to the end of all windows, or until so much came from behind the finished ones that a new reader is cheaper.
     fn read_some(
         &self,
         reader: &mut dyn LogReader,

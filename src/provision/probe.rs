@@ -16,9 +16,9 @@ use crate::port::progress::Progress;
 /// The role under which a probe writes; its writer is `<migration>/probe`.
 pub const WRITER_ROLE: &str = "probe";
 
-/// Tries the topics of a migration. It writes: one record of some 200 bytes for each topic and round, which stays as long as
-/// the topic keeps its records, for ever where retention is off. Readers drop such records, but their positions move past
-/// them, so a projection that stood at the end must be brought there again.
+/// Tries the topics of a migration. It writes: one record of some 200 bytes for each topic and round, which stays as
+/// long as the topic keeps its records, for ever where retention is off. Readers drop such records, but their positions
+/// move past them, so a projection that stood at the end must be brought there again.
 pub struct Probe<'a> {
     pub log: &'a dyn EventLog,
     pub migration: &'a str,
@@ -102,10 +102,12 @@ impl RoundTrips {
 }
 
 const WAIT: Duration = Duration::from_millis(20);
+const HIDDEN: &str =
+    "another writer's transaction may be open on its partition: it hides what was committed after it began";
 
 impl Probe<'_> {
-    /// Tries one topic after the other; one that fails does not keep the next from being tried. Fails as a whole when its
-    /// writer cannot be opened or another probe of the migration took it.
+    /// Tries one topic after the other; one that fails does not keep the next from being tried. Fails as a whole when
+    /// its writer cannot be opened or another probe of the migration took it.
     pub fn run(&self, topics: &[&str]) -> Result<Vec<RoundTrips>> {
         self.progress.begin("probe", Some(u64::from(self.rounds) * topics.len() as u64));
         let mut writer = self.writer()?;
@@ -200,10 +202,8 @@ impl Probe<'_> {
             self.progress.check()?;
             if started.elapsed() >= self.patience {
                 let waited = self.patience.as_secs_f32();
-                return Err(Error::failed(format!(
-                    "a record committed to '{topic}' was not seen by a read-committed reader within {waited} s"
-                ))
-                .hint("another writer's transaction may be open on its partition: it hides what was committed after it began"));
+                let message = format!("a record committed to '{topic}' was not seen within {waited} s");
+                return Err(Error::failed(message).hint(HIDDEN));
             }
         }
     }

@@ -72,7 +72,7 @@ pub struct Change {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "action")]
 pub enum Action {
-    /// `replication` is of no meaning where the home keeps one copy.
+    /// `replication` is 0 where the home keeps no copies.
     CreateTopic {
         name: String,
         partitions: i32,

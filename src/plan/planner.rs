@@ -96,7 +96,7 @@ impl Planner<'_> {
         let action = Action::CreateTopic {
             name: topic.name.clone(),
             partitions: topic.partitions,
-            replication: copies,
+            replication: if self.replicated() { copies } else { 0 },
             configs,
         };
         step(&topic.name, None, changes, action)

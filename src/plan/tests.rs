@@ -334,20 +334,6 @@ fn any_topic() -> impl Strategy<Value = FoundTopic> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever cluster other tools made: what is imported of it plans to nothing.
-    #[test]
-    fn an_imported_cluster_plans_to_no_change(
-        topics in proptest::collection::btree_map("[a-zA-Z0-9][a-zA-Z0-9._-]{0,20}", any_topic(), 0..40)
-    ) {
-        let mut observed = cluster(&[]);
-        observed.topics = topics;
-        let (block, count) = import(&observed, "", &BTreeSet::new());
-        prop_assert_eq!(count, observed.topics.len());
-        let text = format!("version: 1\nmigration: m\nlegacy: {{preset: acc, store: \"sqlite:a.db\"}}\n{block}");
-        let config = crate::config::Config::load("c.yaml".as_ref(), &text, &|_| None).unwrap();
-        prop_assert_eq!(steps(&desired(&nothing(), &config.wishes.topics), &observed), []);
-    }
-
     /// Every plan without impossible steps leads where it says, and there it ends.
     #[test]
     fn a_plan_leads_to_its_wish(

@@ -3,6 +3,7 @@
 mod brokers;
 mod copies;
 mod engine;
+mod imported;
 mod kills;
 mod plans;
 mod refusals;

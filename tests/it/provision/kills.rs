@@ -47,7 +47,10 @@ fn kill(migration: &Migration, args: &[String], point: &str, nth: usize) {
 
 fn shape(migration: &Migration) -> Vec<(String, usize)> {
     let found = looked_at(migration);
-    found.iter().map(|(name, topic)| (name.replace(&migration.name, ""), topic.partitions.len())).collect()
+    let names = found.iter().map(|(name, topic)| (name.replace(&migration.name, ""), topic.partitions.len()));
+    let mut shape: Vec<_> = names.collect();
+    shape.sort();
+    shape
 }
 
 /// Meetings of a point: the act itself announces and ends as a step does.

@@ -105,7 +105,7 @@ fn what_the_cluster_cannot_have_is_refused_whole() {
         (topic("replication: 9"), &["too-few-brokers", "9 copies", "3 brokers"][..]),
         (
             topic("configs: {retention.mss: '1'}"),
-            &["crossfade.yaml:7:", "retention.mss", "did you mean 'retention.ms'?"],
+            &["crossfade.yaml:8:", "retention.mss", "did you mean 'retention.ms'?"],
         ),
         (topic("configs: {retention.ms: soon}"), &["broker-refuses", "retention.ms", "soon"]),
         (topic("configs: {cleanup.policy: shred}"), &["broker-refuses", "cleanup.policy", "shred"]),

@@ -22,9 +22,11 @@ use crossfade::port::event_log::{EventLog, own_topics};
 use crossfade::port::journal::{Entry, Journal, Stage};
 use crossfade::port::memory_admin::MemoryAdmin;
 use crossfade::port::memory_log::MemoryLog;
+use crossfade::port::registry::Registry;
 use crossfade::port::row_store::RowStore;
 use crossfade::port::topic_admin::TopicAdmin;
 use crossfade::provision::Record;
+use crossfade::registry::{FolderRegistry, HttpRegistry, Password, RegistrySettings};
 use crossfade::sqlite::scratch;
 use crossfade::sqlite::source::SqliteSource;
 pub(crate) use crossfade::sqlite::source::Unmapped;
@@ -170,6 +172,24 @@ impl Context {
     /// Keeps the steps of an act in this machine's journal.
     pub(crate) fn recorder(&self) -> Result<Recorder> {
         Ok(Recorder { journal: self.journal()? })
+    }
+
+    /// Where the schemas are kept: a registry, or without one the folder beside the config.
+    #[allow(dead_code, reason = "the provisioning of schemas asks for it")]
+    pub(crate) fn registry(&self) -> Result<Box<dyn Registry>> {
+        let registry = &self.config.registry;
+        let Some(url) = &registry.url else {
+            let folder = self.config.file.parent().unwrap_or(Path::new("")).join("schemas");
+            return Ok(Box::new(FolderRegistry::new(folder)));
+        };
+        let password = password("CROSSFADE_REGISTRY_PASSWORD", registry.password_file.as_deref())?;
+        let settings = RegistrySettings {
+            url: url.clone(),
+            username: registry.username.clone(),
+            password: password.map(Password::new),
+            ca_file: registry.ca_file.clone(),
+        };
+        Ok(Box::new(HttpRegistry::new(&settings)?))
     }
 
     /// A log in memory with this migration's topics, for dry runs before the real one exists.
@@ -386,12 +406,17 @@ fn kafka(home: &KafkaHome) -> Result<KafkaSettings> {
     Ok(settings)
 }
 
+/// A password of the environment, or else of its file.
+fn password(variable: &str, file: Option<&Path>) -> Result<Option<String>> {
+    match (env(variable), file) {
+        (Some(password), _) => Ok(Some(password)),
+        (None, Some(file)) => Ok(Some(read_text(file)?.trim_end_matches(['\r', '\n']).to_owned())),
+        (None, None) => Ok(None),
+    }
+}
+
 fn security(security: &crossfade::config::Security) -> Result<Security> {
-    let password = match (env("CROSSFADE_LOG_KAFKA_PASSWORD"), &security.password_file) {
-        (Some(password), _) => Some(password),
-        (None, Some(file)) => Some(read_text(file)?.trim_end_matches(['\r', '\n']).to_owned()),
-        (None, None) => None,
-    };
+    let password = password("CROSSFADE_LOG_KAFKA_PASSWORD", security.password_file.as_deref())?;
     Ok(Security {
         protocol: security.protocol.clone().unwrap_or_else(|| "PLAINTEXT".to_owned()),
         mechanism: security.mechanism.clone(),

@@ -2,6 +2,7 @@
 
 mod config;
 mod context;
+mod contract;
 mod demo;
 mod diff;
 mod error;
@@ -74,6 +75,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     Project(project::ProjectArgs),
     Diff(diff::DiffArgs),
+    Contract(contract::ContractArgs),
     Journal(journal::JournalArgs),
     /// The durable boundaries of this build, for the crash suite
     #[cfg(feature = "boundaries")]
@@ -113,6 +115,7 @@ fn run(cli: &Cli, ui: &Ui, stop: &ui::Stop) -> Result<Exit> {
         Command::Replay(args) => replay::run(args, &context()?),
         Command::Project(args) => project::run(args, &context()?),
         Command::Diff(args) => diff::run(args, &context()?),
+        Command::Contract(args) => contract::run(args, &context()?),
         Command::Journal(args) => journal::run(args, &context()?),
         #[cfg(feature = "boundaries")]
         Command::Boundaries => boundaries::list(ui),

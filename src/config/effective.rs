@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use super::raw::{RawConfig, RawKafka};
+use super::registry::Registry;
 use super::wishes::Wishes;
 use crate::base::yaml::{self, Spanned};
 use crate::base::{Error, Result};
@@ -78,6 +79,7 @@ pub struct Config {
     pub wishes: Wishes,
     pub replay: ReplayLimits,
     pub ignore: Vec<Ignored>,
+    pub registry: Registry,
     /// Where the file names table and column of each ignore rule.
     ignore_places: Vec<(Spanned<String>, Spanned<String>)>,
     pub effective: Vec<Effective>,
@@ -127,7 +129,7 @@ impl Config {
 }
 
 /// Keys that the design has and this version does not read.
-const LATER: [&str; 4] = ["api", "dual", "registry", "rollout"];
+const LATER: [&str; 3] = ["api", "dual", "rollout"];
 
 fn of_a_later_version(error: Error) -> Error {
     let later = LATER.iter().find(|key| error.message().contains(&format!("unknown field `{key}`")));
@@ -139,8 +141,8 @@ fn of_a_later_version(error: Error) -> Error {
 
 pub(super) struct Loader<'a> {
     pub(super) name: String,
-    folder: PathBuf,
-    env: Lookup<'a>,
+    pub(super) folder: PathBuf,
+    pub(super) env: Lookup<'a>,
     effective: Vec<Effective>,
 }
 
@@ -182,6 +184,7 @@ impl Loader<'_> {
             retained_mb: self.number("replay.retained_mb", raw.replay.retained_mb.as_ref(), 512)?,
         };
         let ignore = self.ignore(&raw)?;
+        let registry = self.registry(&raw.registry)?;
         Ok(Config {
             file: file.to_owned(),
             migration,
@@ -193,6 +196,7 @@ impl Loader<'_> {
             wishes,
             replay,
             ignore,
+            registry,
             ignore_places: raw
                 .diff
                 .ignore
@@ -314,7 +318,7 @@ impl Loader<'_> {
     }
 
     /// The value in force, its origin noted; with the place in the file when it came from there.
-    fn setting<'r>(
+    pub(super) fn setting<'r>(
         &mut self,
         name: &'static str,
         variable: &str,
@@ -354,7 +358,7 @@ impl Loader<'_> {
     }
 
     /// A refusal with the place in the file, where the value came from there.
-    fn refuse<T>(&self, at: Option<&Spanned<T>>, message: &str) -> Error {
+    pub(super) fn refuse<T>(&self, at: Option<&Spanned<T>>, message: &str) -> Error {
         match at {
             Some(at) => yaml::refuse_at(&self.name, at, message),
             None => Error::config(format!("{}: {message}", self.name)),

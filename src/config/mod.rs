@@ -2,8 +2,10 @@
 
 mod effective;
 mod raw;
+mod registry;
 mod wishes;
 
 pub use effective::{Config, Effective, Home, KafkaHome, Lookup, Origin, ReplayLimits, Security, Store};
 pub use raw::RawConfig;
+pub use registry::Registry;
 pub use wishes::{Planned, Wishes};

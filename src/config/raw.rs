@@ -25,6 +25,18 @@ pub struct RawConfig {
     pub replay: RawReplay,
     #[serde(default)]
     pub diff: RawDiff,
+    #[serde(default)]
+    pub registry: RawRegistry,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRegistry {
+    pub url: Option<Spanned<String>>,
+    pub username: Option<Spanned<String>>,
+    pub password_file: Option<Spanned<String>>,
+    pub ca_file: Option<Spanned<String>>,
+    pub compatibility: Option<Spanned<String>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -8,7 +8,8 @@ use crate::mapping::{Rule, Table, Value};
 /// The schema of one table's event values.
 ///
 /// The model is closed. Rules bind the new image only: what a row was before, and the identity of a deleted one, may
-/// break them. JSON Schema does not tell `1` from `1.0`; the storage class is the reader's to see.
+/// break them. JSON Schema does not tell `1` from `1.0`; the storage class is the reader's to see. The title is the record
+/// name by which Confluent's clients find the subject.
 pub fn schema(migration: &str, table: &Table) -> Json {
     let row = match rules(table) {
         rules if rules.is_empty() => reference("image"),
@@ -25,7 +26,8 @@ pub fn schema(migration: &str, table: &Table) -> Json {
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": format!("urn:crossfade:{}:{}:v{VERSION}", urn_part(migration), urn_part(&table.name)),
-        "title": format!("row events of table {}", table.name),
+        "title": table.name,
+        "description": format!("row events of table {}", table.name),
         "type": "object",
         "oneOf": [reference("written"), reference("updated"), reference("deleted")],
         "$defs": defs,

@@ -3,6 +3,7 @@
 mod access;
 mod change;
 mod check;
+mod compat;
 mod configs;
 mod desired;
 mod document;
@@ -13,10 +14,12 @@ mod names;
 mod observed;
 mod planner;
 mod reassign;
+mod schemas;
 
 pub use access::{Role, group_prefix};
 pub use change::{Action, Change, Kind, Op, Risk, WayBack};
 pub use check::check;
+pub use compat::{Judgement, Level, judge};
 pub use configs::KNOWN as KNOWN_CONFIGS;
 pub use desired::{Actor, COPIES, Desired, DesiredTopic, Override, Owner, REPLICATION};
 pub use document::{Consent, Manual, Plan, Step, VERSION, fingerprints, notes, observed_hash, sentence};
@@ -28,6 +31,9 @@ pub use observed::{
     Acl, Broker, Config, FoundTopic, Group, Observed, Operation, Partition, Pattern, Resource, Seen, Source,
 };
 pub use planner::{steps, words};
+pub use schemas::{
+    DesiredSchema, DesiredSchemas, FoundSchemas, FoundSubject, FoundVersion, SchemaStep, plan_schemas, subject,
+};
 
 #[cfg(test)]
 mod tests;

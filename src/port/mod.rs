@@ -7,6 +7,8 @@ pub mod journal;
 pub mod legacy_source;
 pub mod memory_admin;
 pub mod memory_log;
+pub mod memory_registry;
 pub mod progress;
+pub mod registry;
 pub mod row_store;
 pub mod topic_admin;

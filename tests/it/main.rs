@@ -11,6 +11,8 @@
 
 mod admin_contract;
 mod cli;
+mod compat;
+mod contract;
 mod crash;
 mod events;
 mod flow;
@@ -19,6 +21,7 @@ mod init_schemas;
 mod log_contract;
 mod placement;
 mod provision;
+mod registry_contract;
 mod report;
 mod source;
 mod store_contract;

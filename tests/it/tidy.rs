@@ -28,6 +28,7 @@ const ROOMS: &[(&str, Floor)] = &[
     ("config", Floor::Rules),
     ("acc", Floor::Rules),
     ("plan", Floor::Rules),
+    ("contract", Floor::Rules),
     ("port", Floor::Ports),
     ("capture", Floor::Engines),
     ("project", Floor::Engines),
@@ -40,6 +41,7 @@ const ROOMS: &[(&str, Floor)] = &[
     ("embedded", Floor::Adapters),
     ("sqlite", Floor::Adapters),
     ("journal", Floor::Adapters),
+    ("registry", Floor::Adapters),
 ];
 
 /// Rooms of one floor that may touch: the first stands on the second.
@@ -55,6 +57,10 @@ const NEIGHBOURS: &[(&str, &str)] = &[
     ("acc", "mapping"),
     ("plan", "mapping"),
     ("plan", "diff"),
+    ("plan", "event"),
+    ("contract", "event"),
+    ("contract", "mapping"),
+    ("contract", "plan"),
     ("capture", "compare"),
 ];
 

@@ -84,8 +84,40 @@ fn ignore_rules_are_checked_against_the_mapping_and_the_calendar() {
 }
 
 #[test]
+fn a_registry_is_an_address_without_secrets_and_a_level_that_exists() {
+    let registry = |text: &str, says: &[&str]| config(&format!("registry: {{{text}}}\n"), says);
+    registry("url: \"ftp://r\"", &["crossfade.yaml:6:17: 'registry.url' is no address of a registry", "help: "]);
+    registry("url: \"http://\"", &["crossfade.yaml:6:17: 'registry.url' is no address"]);
+    registry("url: \"http://r/x?y\"", &["crossfade.yaml:6:17: 'registry.url' is no address"]);
+    registry("urls: \"http://r\"", &["crossfade.yaml:6:12: unknown field `urls`", "did you mean 'url'?"]);
+    registry(
+        "compatibility: BACKWARDS",
+        &["crossfade.yaml:6:27: 'BACKWARDS' is no compatibility level: NONE,", "did you mean 'BACKWARD'?"],
+    );
+    registry("compatibility: full", &["crossfade.yaml:6:27: ", "did you mean 'FULL'?"]);
+    registry("username: ada", &["crossfade.yaml:6:22: 'registry.username' is of no use without 'registry.url'"]);
+    registry("url: \"http://r\", password_file: p", &["crossfade.yaml:6:44: a password needs 'registry.username'"]);
+    let shop = shop(1, "registry: {url: \"http://ada:tell-nobody@r:8081\"}\n");
+    let ran = refuses(&shop, &["config"], 2, &["crossfade.yaml:6:17: 'registry.url' may not hold credentials"]);
+    assert!(!ran.stderr.contains("tell-nobody") && !ran.stdout.contains("tell-nobody"), "{ran:?}");
+}
+
+#[test]
+fn a_registry_shows_among_the_settings_without_its_password() {
+    let shop = shop(1, "registry: {url: \"http://r:8081/\", username: ada, password_file: p, compatibility: FULL}\n");
+    let shown = shop.expect(&["config"], 0);
+    for (setting, value) in
+        [("url", "http://r:8081/"), ("username", "ada"), ("password", "***"), ("compatibility", "FULL")]
+    {
+        let name = format!("registry.{setting} ");
+        let line = shown.lines().find(|line| line.contains(&name)).unwrap_or_else(|| panic!("no {name}in\n{shown}"));
+        assert!(line.contains(value), "{line}");
+    }
+}
+
+#[test]
 fn keys_of_later_versions_are_refused_not_ignored() {
-    for key in ["dual: {listen: 127.0.0.1:4001}", "registry: {url: http://r}", "rollout: {}", "topics: {}"] {
+    for key in ["dual: {listen: 127.0.0.1:4001}", "rollout: {}", "topics: {}"] {
         let word = key.split(':').next().unwrap();
         let says =
             [&format!("crossfade.yaml:6:1: unknown field `{word}`"), &format!("'{word}' comes with a later version")];

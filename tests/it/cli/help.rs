@@ -3,7 +3,7 @@
 use crate::support::cli::{Ran, command};
 
 /// Each command, with its parents.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 19] = [
     "",
     "demo",
     "init",
@@ -17,6 +17,8 @@ const COMMANDS: [&str; 17] = [
     "replay",
     "project",
     "diff",
+    "contract",
+    "contract export",
     "journal",
     "journal show",
     "journal verify",

@@ -416,17 +416,46 @@ fn password(variable: &str, file: Option<&Path>) -> Result<Option<String>> {
 }
 
 fn security(security: &crossfade::config::Security) -> Result<Security> {
-    let password = password("CROSSFADE_LOG_KAFKA_PASSWORD", security.password_file.as_deref())?;
+    let files = [
+        ("ca_file", &security.ca_file),
+        ("certificate_file", &security.certificate_file),
+        ("key_file", &security.key_file),
+    ];
+    for (key, file) in files {
+        if let Some(file) = file {
+            named(key, read_text(file))?;
+        }
+    }
+    let secret = |variable: &str, key: &str, file: &Option<PathBuf>| -> Result<Option<Secret>> {
+        let text = match (env(variable), file) {
+            (Some(text), _) => text,
+            (None, Some(file)) => named(key, read_text(file))?.trim_end_matches(['\r', '\n']).to_owned(),
+            (None, None) => return Ok(None),
+        };
+        if text.is_empty() {
+            return named(key, Err(Error::config("the file is empty")));
+        }
+        Ok(Some(Secret::new(text)))
+    };
+    let password = match &security.username {
+        Some(_) => secret("CROSSFADE_LOG_KAFKA_PASSWORD", "password_file", &security.password_file)?,
+        None => None,
+    };
     Ok(Security {
-        protocol: security.protocol.clone().unwrap_or_else(|| "PLAINTEXT".to_owned()),
+        protocol: security.protocol.clone(),
         mechanism: security.mechanism.clone(),
         username: security.username.clone(),
-        password: password.map(Secret::new),
+        password,
         ca_file: security.ca_file.clone(),
         certificate_file: security.certificate_file.clone(),
         key_file: security.key_file.clone(),
-        key_password: None,
+        key_password: secret("CROSSFADE_LOG_KAFKA_KEY_PASSWORD", "key_password_file", &security.key_password_file)?,
     })
+}
+
+/// The key of `log.kafka.security` whose file could not be had.
+fn named<T>(key: &str, result: Result<T>) -> Result<T> {
+    result.map_err(|error| Error::config(format!("'log.kafka.security.{key}' is of no use")).because(error))
 }
 
 /// Describes a store for `init`.

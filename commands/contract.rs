@@ -58,7 +58,7 @@ fn export(args: &ExportArgs, context: &Context) -> Result<Exit> {
         migration: &config.migration,
         mapping: &context.mapping,
         brokers,
-        protocol: security.and_then(|security| security.protocol.as_deref()).unwrap_or("PLAINTEXT"),
+        protocol: security.map_or("PLAINTEXT", |security| security.protocol.as_str()),
         mechanism: security.and_then(|security| security.mechanism.as_deref()),
         registry: config.registry.url.as_deref(),
         replicas: Default::default(),

@@ -1,9 +1,9 @@
 //! The settings in force, and where each came from.
 
-use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use super::raw::{RawConfig, RawKafka};
+use super::kafka::{BOOTSTRAP, KafkaHome};
+use super::raw::RawConfig;
 use super::registry::Registry;
 use super::wishes::Wishes;
 use crate::base::yaml::{self, Spanned};
@@ -35,26 +35,7 @@ pub enum Store {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Home {
     Embedded(PathBuf),
-    Kafka(KafkaHome),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KafkaHome {
-    pub bootstrap: Vec<String>,
-    pub security: Option<Security>,
-    pub properties: BTreeMap<String, String>,
-}
-
-/// How to authenticate; files are read by whoever connects.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Security {
-    pub protocol: Option<String>,
-    pub mechanism: Option<String>,
-    pub username: Option<String>,
-    pub password_file: Option<PathBuf>,
-    pub ca_file: Option<PathBuf>,
-    pub certificate_file: Option<PathBuf>,
-    pub key_file: Option<PathBuf>,
+    Kafka(Box<KafkaHome>),
 }
 
 /// When a replay's transaction ends, and what it may cost the legacy.
@@ -233,61 +214,13 @@ impl Loader<'_> {
         if let (Some(_), Some(kafka)) = (&raw.log.embedded, &raw.log.kafka) {
             return Err(yaml::refuse_at(&self.name, kafka, "give either 'embedded' or 'kafka', not both"));
         }
-        let bootstrap = (self.env)("CROSSFADE_LOG_KAFKA_BOOTSTRAP");
+        let bootstrap = (self.env)(BOOTSTRAP);
         if bootstrap.is_none() && raw.log.kafka.is_none() {
             let default = format!("{STATE}/log.db");
             let (text, _) = self.setting("log.embedded", "CROSSFADE_LOG_EMBEDDED", raw.log.embedded.as_ref(), &default);
             return Ok(Home::Embedded(self.folder.join(text)));
         }
-        let empty = RawKafka::default();
-        let kafka = raw.log.kafka.as_ref().map_or(&empty, |kafka| &kafka.value);
-        let (bootstrap, origin) = match bootstrap {
-            Some(list) => {
-                let list = list.split(',').map(|broker| broker.trim().to_owned()).collect();
-                (list, Origin::Environment("CROSSFADE_LOG_KAFKA_BOOTSTRAP".into()))
-            }
-            None => (kafka.bootstrap.clone(), Origin::File),
-        };
-        if bootstrap.is_empty() || bootstrap.iter().any(String::is_empty) {
-            return Err(self
-                .refuse(raw.log.kafka.as_ref(), "'log.kafka.bootstrap' names no broker")
-                .hint("list at least one, as [\"127.0.0.1:9092\"]"));
-        }
-        self.note("log.kafka.bootstrap", &bootstrap.join(","), origin);
-        let security = kafka.security.as_ref().map(|security| {
-            let path = |file: &Option<String>| file.as_ref().map(|file| self.folder.join(file));
-            Security {
-                protocol: security.protocol.clone(),
-                mechanism: security.mechanism.clone(),
-                username: security.username.clone(),
-                password_file: path(&security.password_file),
-                ca_file: path(&security.ca_file),
-                certificate_file: path(&security.certificate_file),
-                key_file: path(&security.key_file),
-            }
-        });
-        if let Some(security) = &security {
-            self.note("log.kafka.security.protocol", security.protocol.as_deref().unwrap_or("PLAINTEXT"), Origin::File);
-            if security.username.is_some() {
-                self.note(
-                    "log.kafka.security.username",
-                    security.username.as_deref().unwrap_or_default(),
-                    Origin::File,
-                );
-                let password = (self.env)("CROSSFADE_LOG_KAFKA_PASSWORD");
-                let origin = match password {
-                    Some(_) => Origin::Environment("CROSSFADE_LOG_KAFKA_PASSWORD".into()),
-                    None => Origin::File,
-                };
-                self.note("log.kafka.security.password", "***", origin);
-            }
-        }
-        for (name, value) in &kafka.properties {
-            let secret =
-                ["password", "secret", "token", "key.pem", "oauthbearer"].iter().any(|word| name.contains(word));
-            self.note("log.kafka.properties", &format!("{name}={}", if secret { "***" } else { value }), Origin::File);
-        }
-        Ok(Home::Kafka(KafkaHome { bootstrap, security, properties: kafka.properties.clone() }))
+        self.kafka(bootstrap, raw.log.kafka.as_ref()).map(|home| Home::Kafka(Box::new(home)))
     }
 
     fn ignore(&mut self, raw: &RawConfig) -> Result<Vec<Ignored>> {

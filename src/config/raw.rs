@@ -71,9 +71,9 @@ pub struct RawLog {
 pub struct RawKafka {
     pub bootstrap: Vec<String>,
     #[serde(default)]
-    pub security: Option<RawSecurity>,
+    pub security: Option<Spanned<RawSecurity>>,
     #[serde(default)]
-    pub properties: BTreeMap<String, String>,
+    pub properties: BTreeMap<String, Spanned<String>>,
     /// Copies kept of each topic that says nothing of it.
     #[serde(default)]
     pub replication: Option<Spanned<i32>>,
@@ -111,13 +111,14 @@ pub struct RawPlanned {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawSecurity {
-    pub protocol: Option<String>,
-    pub mechanism: Option<String>,
-    pub username: Option<String>,
-    pub password_file: Option<String>,
-    pub ca_file: Option<String>,
-    pub certificate_file: Option<String>,
-    pub key_file: Option<String>,
+    pub protocol: Option<Spanned<String>>,
+    pub mechanism: Option<Spanned<String>>,
+    pub username: Option<Spanned<String>>,
+    pub password_file: Option<Spanned<String>>,
+    pub ca_file: Option<Spanned<String>>,
+    pub certificate_file: Option<Spanned<String>>,
+    pub key_file: Option<Spanned<String>>,
+    pub key_password_file: Option<Spanned<String>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -92,8 +92,8 @@ impl Loader<'_> {
             return Err(yaml::refuse_at(&self.name, wish, text));
         }
         let raw = &wish.value;
-        let absent = self.word("state", raw.state.as_ref(), STATES)?;
-        let reset_undeclared = self.word("undeclared", raw.undeclared.as_ref(), UNDECLARED)?;
+        let absent = self.second_of("state", raw.state.as_ref(), STATES)?;
+        let reset_undeclared = self.second_of("undeclared", raw.undeclared.as_ref(), UNDECLARED)?;
         let partitions = raw.partitions.as_ref().map(|at| self.at_least_one("partitions", at)).transpose()?;
         let replication = raw.replication.as_ref().map(|at| self.at_least_one("replication", at)).transpose()?;
         let mut configs = BTreeMap::new();
@@ -112,7 +112,7 @@ impl Loader<'_> {
     }
 
     /// Whether the second of two words was written; the first is the default.
-    fn word(&self, field: &str, at: Option<&Spanned<String>>, words: [&str; 2]) -> Result<bool> {
+    fn second_of(&self, field: &str, at: Option<&Spanned<String>>, words: [&str; 2]) -> Result<bool> {
         match at {
             None => Ok(false),
             Some(at) if words.contains(&at.value.as_str()) => Ok(at.value == words[1]),

@@ -10,12 +10,27 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
 
+use super::cause::Cause;
+
 #[derive(Debug, Default)]
 struct Heard {
     cause: Option<String>,
     /// A cause that no waiting will mend.
     refusal: Option<String>,
+    /// The last line whose cause is known.
+    known: Option<(Cause, String)>,
+    let_in: bool,
     delivery: Option<(RDKafkaErrorCode, String)>,
+}
+
+impl Heard {
+    fn learn(&mut self, text: &str) {
+        if let Some(cause) = Cause::of(text)
+            && !(self.let_in && cause.is_guess())
+        {
+            self.known = Some((cause, text.to_owned()));
+        }
+    }
 }
 
 /// What the client library said; one for each client.
@@ -58,6 +73,18 @@ impl Listener {
         heard.refusal.clone().or_else(|| heard.cause.clone())
     }
 
+    /// Why the brokers turn this client away, where that is known, and the line that told it.
+    pub(super) fn known(&self) -> Option<(Cause, String)> {
+        self.heard().known.clone()
+    }
+
+    /// The brokers answered: a connection that is closed from now on has another reason than who we are.
+    pub(super) fn let_in(&self) {
+        let mut heard = self.heard();
+        heard.let_in = true;
+        heard.known = None;
+    }
+
     /// A refused log-in or a failed handshake: trying again is of no use.
     pub(super) fn refused(&self) -> bool {
         self.heard().refusal.is_some()
@@ -74,11 +101,11 @@ impl ClientContext for Listener {
         if matches!(facility, "FAIL" | "REQTMOUT" | "FETCHERR" | "OFFSET") {
             self.faults.fetch_add(1, Ordering::AcqRel);
         }
-        if level as i32 <= RDKafkaLogLevel::Error as i32 {
-            let mut heard = self.heard();
-            if heard.cause.is_none() {
-                heard.cause = Some(without_prefix(text).to_owned());
-            }
+        let text = without_prefix(text);
+        let mut heard = self.heard();
+        heard.learn(text);
+        if level as i32 <= RDKafkaLogLevel::Error as i32 && heard.cause.is_none() {
+            heard.cause = Some(text.to_owned());
         }
     }
 
@@ -90,6 +117,7 @@ impl ClientContext for Listener {
         }
         self.faults.fetch_add(1, Ordering::AcqRel);
         let mut heard = self.heard();
+        heard.learn(reason);
         match code {
             Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL) => heard.refusal = Some(reason.to_owned()),
             // Says only how many are down, never why.
@@ -140,6 +168,20 @@ mod tests {
         let text = "Fetch from broker 2 reached end of partition at offset 510162 (HighwaterMark 510170)";
         assert_eq!(eof_offset(text), Some(510_162));
         assert_eq!(eof_offset("something else"), None);
+    }
+
+    #[test]
+    fn a_closed_connection_says_who_we_are_only_before_the_first_answer() {
+        let (level, closed) = (RDKafkaLogLevel::Info, "b:1/bootstrap: Disconnected (after 2ms in state UP)");
+        let listener = Listener::default();
+        listener.log(level, "FAIL", closed);
+        assert_eq!(listener.known(), Some((Cause::LogInWanted, closed.to_owned())));
+        listener.let_in();
+        listener.log(level, "FAIL", closed);
+        assert_eq!(listener.known(), None);
+        let refused = "b:1/1: SASL authentication error: Authentication failed";
+        listener.error(KafkaError::Global(RDKafkaErrorCode::Authentication), refused);
+        assert_eq!(listener.known(), Some((Cause::Credentials, refused.to_owned())));
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::context::Listener;
-use super::settings::{KafkaSettings, is_secret};
+use super::settings::KafkaSettings;
 use super::sys::Refusal;
 use crate::base::{Error, Kind};
+use crate::config::properties::is_secret;
 
 pub(super) const PROVISION: &str = "create it with `crossfade provision apply`";
 
@@ -106,13 +107,40 @@ pub(super) fn settings(error: &KafkaError) -> Error {
             Error::config(format!("the Kafka property '{name}' is wrong")).because(text.clone())
         }
         KafkaError::ClientConfig(_, _, name, _) => Error::config(format!("the Kafka setting '{name}' is wrong")),
-        KafkaError::ClientCreation(text) => Error::config("the Kafka settings do not fit").because(text.clone()),
+        KafkaError::ClientCreation(text) => match unreadable(text) {
+            Some((message, hint)) => Error::config(message).because(text.clone()).hint(hint),
+            None => Error::config("the Kafka settings do not fit").because(text.clone()),
+        },
         other => Error::config("the Kafka settings do not fit").because(other.to_string()),
+    }
+}
+
+/// What the client library could not make of a file under `security`.
+fn unreadable(text: &str) -> Option<(&'static str, &'static str)> {
+    if text.starts_with("ssl.ca.location") {
+        Some(("`ca_file` holds no certificate", "it must be PEM: BEGIN CERTIFICATE"))
+    } else if text.starts_with("ssl.certificate.location") {
+        Some(("`certificate_file` holds no certificate", "it must be PEM: BEGIN CERTIFICATE"))
+    } else if text.starts_with("ssl.key.location") && text.contains("mismatch") {
+        Some((
+            "the key in `key_file` does not belong to the certificate in `certificate_file`",
+            "name both of one pair",
+        ))
+    } else if text.starts_with("ssl.key.location") {
+        Some((
+            "the key in `key_file` cannot be read",
+            "it must be PEM: BEGIN PRIVATE KEY; a locked one needs the right `key_password_file`",
+        ))
+    } else {
+        None
     }
 }
 
 /// The error of a cluster that does not answer.
 pub(super) fn unreachable(settings: &KafkaSettings, listener: &Listener) -> Error {
+    if let Some(error) = listener.known().and_then(|(cause, text)| cause.explain(settings, &text)) {
+        return error;
+    }
     let brokers = settings.brokers();
     let cause = listener.cause().unwrap_or_else(|| "no answer".to_owned());
     if listener.refused() {

@@ -26,7 +26,7 @@ use crate::port::event_log::{
 
 /// How long opening waits for an answer.
 const PROBE: Duration = Duration::from_secs(8);
-/// How long opening goes on after all brokers refused.
+/// How long opening goes on after all brokers refused, or one said why.
 const PROBE_DOWN: Duration = Duration::from_secs(3);
 /// How long a question waits for a cluster that is electing leaders.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -83,7 +83,10 @@ fn probe(settings: &KafkaSettings, consumer: &BaseConsumer<Listener>) -> Result<
     let started = Instant::now();
     loop {
         match consumer.fetch_metadata(None, Duration::from_millis(500)) {
-            Ok(metadata) if !metadata.brokers().is_empty() => return Ok(()),
+            Ok(metadata) if !metadata.brokers().is_empty() => {
+                listener.let_in();
+                return Ok(());
+            }
             Ok(_) => {}
             Err(error) if fault::passing(fault::code(&error)) => {}
             Err(error) => {
@@ -92,7 +95,8 @@ fn probe(settings: &KafkaSettings, consumer: &BaseConsumer<Listener>) -> Result<
         }
         let down = serve(consumer);
         let waited = started.elapsed();
-        if listener.refused() || waited >= PROBE || (down && waited >= PROBE_DOWN) {
+        let hopeless = down || listener.known().is_some();
+        if listener.refused() || waited >= PROBE || (hopeless && waited >= PROBE_DOWN) {
             return Err(fault::unreachable(settings, listener));
         }
     }

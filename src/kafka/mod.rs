@@ -1,6 +1,7 @@
 //! The log on Apache Kafka: transactional writers, read-committed readers, topics and their ends.
 
 mod admin;
+mod cause;
 mod context;
 mod fault;
 mod log;
@@ -9,6 +10,7 @@ mod reader;
 mod settings;
 mod sys;
 mod target;
+mod tls;
 mod topics;
 mod writer;
 

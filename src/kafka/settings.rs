@@ -10,6 +10,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use uuid::Uuid;
 
 use crate::base::{Error, Result};
+use crate::config::properties::refusal;
 
 /// How long a transaction may stay open before the brokers abort it; while one is open its records hide later ones.
 pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,36 +54,6 @@ const READ_AHEAD_KB: usize = 16 * 1024;
 
 /// Compressed bytes asked for at once, over all partitions of a reader.
 const FETCH_BYTES: usize = 4 * 1024 * 1024;
-
-const KEPT: &str = "what is committed must be written once, in order and on every in-sync replica";
-const NO_GROUP: &str = "positions are kept with what was made of the records, never in a consumer group";
-
-/// Properties that would break a promise of the log, and why.
-const REFUSED: &[(&str, &str)] = &[
-    ("bootstrap.servers", "the brokers are named by `bootstrap`"),
-    ("metadata.broker.list", "the brokers are named by `bootstrap`"),
-    ("enable.idempotence", KEPT),
-    ("acks", KEPT),
-    ("request.required.acks", KEPT),
-    ("max.in.flight", KEPT),
-    ("max.in.flight.requests.per.connection", KEPT),
-    ("enable.gapless.guarantee", KEPT),
-    ("isolation.level", "records of unfinished or aborted transactions must never be read"),
-    ("partitioner", "every client must find a key in the same partition"),
-    ("transactional.id", "it is the writer's name, by which older writers are fenced"),
-    ("transaction.timeout.ms", "readers wait for it; it is the same for all writers"),
-    ("enable.auto.commit", NO_GROUP),
-    ("auto.commit.enable", NO_GROUP),
-    ("enable.auto.offset.store", NO_GROUP),
-    ("group.id", NO_GROUP),
-    ("group.instance.id", NO_GROUP),
-    ("auto.offset.reset", "a position that is gone must stop the reader, not move it"),
-    ("enable.partition.eof", "the end of a partition is known by it"),
-    ("allow.auto.create.topics", "topics are made by `crossfade provision apply` only"),
-    ("delivery.report.only.error", "the writer counts failed deliveries by it"),
-    ("log.queue", "the client must not write to the terminal"),
-    ("plugin.library.paths", "the client loads no foreign code"),
-];
 
 /// How to reach a cluster.
 #[derive(Clone, Debug)]
@@ -175,14 +146,8 @@ impl KafkaSettings {
             return Err(Error::config("no Kafka broker is named").hint("name at least one as host:port in `bootstrap`"));
         }
         for name in self.properties.keys() {
-            if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| refused == name) {
-                return Err(Error::config(format!("the Kafka property '{name}' may not be set: {reason}")));
-            }
-            if is_secret(name) {
-                return Err(Error::config(format!(
-                    "the Kafka property '{name}' may not be set: a secret is never written among the properties"
-                ))
-                .hint("put it under `security`, where it is read from a file"));
+            if let Some((message, hint)) = refusal(name) {
+                return Err(hint.into_iter().fold(Error::config(message), Error::hint));
             }
         }
         Ok(())
@@ -216,6 +181,8 @@ impl KafkaSettings {
     pub(super) fn asker(&self, isolation: &str) -> ClientConfig {
         let mut config = self.common();
         config.set("isolation.level", isolation).remove("message.max.bytes");
+        // Why a connection was closed is told as mere information.
+        config.set_log_level(RDKafkaLogLevel::Info);
         config
     }
 
@@ -259,15 +226,11 @@ impl KafkaSettings {
     }
 }
 
-/// Whether the value of a property would be a secret.
-pub(super) fn is_secret(name: &str) -> bool {
-    name.contains("password") || name.contains("secret") || name.ends_with(".pem")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::Kind;
+    use crate::config::properties::{REFUSED, names};
 
     fn with(name: &str, value: &str) -> KafkaSettings {
         KafkaSettings {
@@ -290,6 +253,27 @@ mod tests {
             assert!(!format!("{error:?}").contains("tell-nobody"), "{error:?}");
         }
         with("linger.ms", "20").check().unwrap();
+    }
+
+    #[test]
+    fn every_property_named_is_one_of_the_client_library() {
+        let mut seen = 0;
+        for name in names() {
+            let mut config = ClientConfig::new();
+            config.set(name, "?");
+            let known = match config.create_native_config() {
+                Ok(_) => true,
+                Err(rdkafka::error::KafkaError::ClientConfig(_, text, ..)) => {
+                    !text.contains("No such configuration property")
+                }
+                Err(_) => false,
+            };
+            assert!(known, "{name}");
+            seen += 1;
+        }
+        assert!(seen > 150, "{seen}");
+        let error = with("linger.msec", "5").check().unwrap_err();
+        assert_eq!(error.help(), Some("did you mean 'linger.ms'?"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod bad_config;
 mod bad_files;
+mod bad_security;
 mod bad_stores;
 mod exits;
 mod help;

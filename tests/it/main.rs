@@ -23,6 +23,7 @@ mod placement;
 mod provision;
 mod registry_contract;
 mod report;
+mod secure;
 mod source;
 mod store_contract;
 mod support;

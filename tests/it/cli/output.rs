@@ -130,10 +130,11 @@ fn a_long_run_without_a_terminal_tells_its_progress_in_lines() {
 
 #[test]
 fn config_shows_every_value_with_its_origin_and_no_secret() {
-    let more = "log:\n  kafka:\n    bootstrap: [a:1]\n    security: {protocol: SASL_SSL, username: u, password_file: f}\n    properties: {sasl.oauthbearer.client.secret: hush1}\n";
+    let more = "log:\n  kafka:\n    bootstrap: [a:1]\n    security: {protocol: SASL_SSL, mechanism: PLAIN, username: u, password_file: f, certificate_file: c, key_file: k}\n    properties: {linger.ms: '5'}\n";
     let shop = shop(1, more);
     let mut command = shop.command(&["config", "--output", "json"]);
-    command.env("CROSSFADE_LOG_KAFKA_PASSWORD", "hush2").env("CROSSFADE_PROJECTION", "sqlite:elsewhere.db");
+    command.env("CROSSFADE_LOG_KAFKA_PASSWORD", "hush1").env("CROSSFADE_LOG_KAFKA_KEY_PASSWORD", "hush2");
+    command.env("CROSSFADE_PROJECTION", "sqlite:elsewhere.db");
     let ran = Ran::of(command.output().unwrap());
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(!ran.stdout.contains("hush"), "{}", ran.stdout);
@@ -145,6 +146,9 @@ fn config_shows_every_value_with_its_origin_and_no_secret() {
     };
     assert_eq!(of("projection"), "sqlite:elsewhere.db from environment CROSSFADE_PROJECTION");
     assert_eq!(of("log.kafka.security.password"), "*** from environment CROSSFADE_LOG_KAFKA_PASSWORD");
+    assert_eq!(of("log.kafka.security.key_password"), "*** from environment CROSSFADE_LOG_KAFKA_KEY_PASSWORD");
+    assert_eq!(of("log.kafka.security.mechanism"), "PLAIN from crossfade.yaml");
+    assert_eq!(of("log.kafka.properties"), "linger.ms=5 from crossfade.yaml");
     assert_eq!(of("legacy.store"), "sqlite:legacy.db from crossfade.yaml");
     assert_eq!(of("replay.transaction_ms"), "1000 from default");
 }

@@ -79,7 +79,6 @@ fn i11_a_kafka_password_is_never_shown() {
   kafka:
     bootstrap: [\"127.0.0.1:9\"]
     security: {protocol: SASL_PLAINTEXT, mechanism: PLAIN, username: somebody, password_file: secret.txt}
-    properties: {sasl.oauthbearer.client.secret: top-secret-three, ssl.key.password: top-secret-four}
 ";
     let migration = Migration::new(Log::Embedded, "  preset: acc\n  store: sqlite:legacy.db\n", kafka);
     std::fs::write(migration.path("secret.txt"), "top-secret-one\n").unwrap();
@@ -92,5 +91,12 @@ fn i11_a_kafka_password_is_never_shown() {
             assert!(ran.stdout.contains("somebody") && ran.stdout.contains("***"), "{}", ran.stdout);
             assert!(!ran.stdout.contains("top-secret") && !ran.stderr.contains("top-secret"), "{}", ran.stdout);
         }
+    }
+    for property in ["sasl.oauthbearer.client.secret", "ssl.key.password", "ssl.key.pem"] {
+        let kafka = format!("{kafka}    properties: {{{property}: top-secret-three}}\n");
+        let migration = Migration::new(Log::Embedded, "  preset: acc\n  store: sqlite:legacy.db\n", &kafka);
+        let ran = migration.run(&["config"]);
+        assert_eq!(ran.code, Some(2), "{}", ran.stdout);
+        assert!(ran.stderr.contains(property) && !ran.stderr.contains("top-secret"), "{}", ran.stderr);
     }
 }

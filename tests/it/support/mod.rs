@@ -7,4 +7,5 @@ pub mod flow;
 pub mod flow_faults;
 pub mod provision;
 pub mod schemas;
+pub mod secure;
 pub mod store;

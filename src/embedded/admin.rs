@@ -145,3 +145,43 @@ impl TopicAdmin for EmbeddedLog {
         transaction.commit().map_err(|error| super::failure::of_commit(&self.path, error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Kind;
+    use crate::port::event_log::Record;
+
+    #[test]
+    fn a_writer_of_a_deleted_topic_never_writes_into_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = EmbeddedLog::open(&folder.path().join("log.db"), true).unwrap();
+        let create = |name: &str| {
+            let action =
+                Action::CreateTopic { name: name.into(), partitions: 1, replication: 1, configs: BTreeMap::new() };
+            log.perform(&action).unwrap();
+        };
+        let record = Record { topic: "t", partition: None, key: b"k", value: b"v", headers: &[], timestamp: 1 };
+        create("t");
+        let mut writer = log.open_writer("m/replay", "one").unwrap();
+        writer.append(&record).unwrap();
+        writer.commit("plan", 1.into()).unwrap();
+        writer.append(&record).unwrap();
+        log.perform(&Action::DeleteTopic { name: "t".into() }).unwrap();
+        create("u");
+        create("t");
+        assert_eq!(writer.commit("plan", 2.into()).unwrap_err().kind(), Kind::Config);
+        assert_eq!(log.checkpoint("m/replay").unwrap().unwrap().state, 1);
+        for name in ["t", "u"] {
+            assert_eq!(log.ends(name).unwrap()[&0].high, 0, "{name}");
+        }
+        writer.abort().unwrap();
+        writer.append(&record).unwrap();
+        writer.commit("plan", 3.into()).unwrap();
+        assert_eq!((log.ends("t").unwrap()[&0].high, log.ends("u").unwrap()[&0].high), (1, 0));
+        assert_eq!(log.topics().unwrap().into_keys().collect::<Vec<_>>(), ["t", "u"]);
+        let rows = "SELECT count(*), (SELECT count(*) FROM batches) FROM partitions";
+        let rows: (i64, i64) = log.connection().query_row(rows, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        assert_eq!(rows, (3, 1), "the records of a deleted topic go, its ids stay taken");
+    }
+}

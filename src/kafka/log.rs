@@ -55,18 +55,15 @@ impl KafkaLog {
     /// Connects; an error of [`crate::base::Kind::Connect`] names the brokers and the cause within 10 s.
     pub fn open(settings: &KafkaSettings) -> Result<Self> {
         settings.check()?;
-        let ask = |isolation| -> Result<BaseConsumer<Listener>> {
-            settings.asker(isolation).create_with_context(Listener::default()).map_err(|error| fault::settings(&error))
-        };
         // Settings only one kind of client understands are to fail now, not at the first write.
         let _ = settings.producer("check").create_native_config().map_err(|error| fault::settings(&error))?;
         let _ = settings.reader(1).create_native_config().map_err(|error| fault::settings(&error))?;
-        let committed = ask("read_committed")?;
+        let committed = asker(settings, "read_committed")?;
         probe(settings, &committed)?;
         let cluster = Cluster {
             settings: settings.clone(),
             committed,
-            uncommitted: ask("read_uncommitted")?,
+            uncommitted: asker(settings, "read_uncommitted")?,
             limits: Mutex::default(),
         };
         Ok(Self { cluster: Arc::new(cluster) })
@@ -76,6 +73,10 @@ impl KafkaLog {
     pub fn admin(&self) -> KafkaAdmin {
         KafkaAdmin::new(Arc::clone(&self.cluster))
     }
+}
+
+fn asker(settings: &KafkaSettings, isolation: &str) -> Result<BaseConsumer<Listener>> {
+    settings.asker(isolation).create_with_context(Listener::default()).map_err(|error| fault::settings(&error))
 }
 
 fn probe(settings: &KafkaSettings, consumer: &BaseConsumer<Listener>) -> Result<()> {
@@ -119,6 +120,11 @@ impl Cluster {
 
     pub(super) fn describe(&self) -> String {
         format!("kafka {}", self.settings.brokers())
+    }
+
+    /// One more client.
+    pub(super) fn another(&self) -> Result<BaseConsumer<Listener>> {
+        asker(&self.settings, "read_committed")
     }
 
     /// Both clients that are asked for ends; a new topic has to reach each.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::metadata::Metadata;
 
@@ -15,8 +16,11 @@ use crate::base::Result;
 use crate::plan::{Broker, FoundTopic, Group, Observed, Partition, Seen};
 use crate::port::topic_admin::{Scope, Topics};
 
-/// Short, because another broker may be asked.
 const REQUEST: Duration = Duration::from_secs(5);
+/// Where the broker asked may be down and nobody else can answer for it.
+const SHORT: Duration = Duration::from_secs(3);
+/// A broker that went is noticed after 9 s, and its groups are taken over then.
+const GROUP_PATIENCE: Duration = Duration::from_secs(15);
 /// How long a question waits for a cluster that is electing leaders.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -57,7 +61,11 @@ pub(super) fn observe(cluster: &Cluster, scope: &Scope) -> Result<Observed> {
     } else {
         (not_asked(), not_asked())
     };
-    let groups = scope.groups.as_ref().map_or_else(not_asked, |prefix| seen(groups(cluster, prefix)));
+    let groups = match &scope.groups {
+        Some(_) if offline(&metadata) => Seen::Hidden("the brokers that keep part of the groups are down".to_owned()),
+        Some(prefix) => groups(cluster, prefix)?,
+        None => not_asked(),
+    };
     let topics = with_configs(partitions, configs);
     let brokers = Seen::Known(brokers);
     let home = cluster.describe();
@@ -140,7 +148,7 @@ fn with_configs(partitions: BTreeMap<String, Vec<Partition>>, mut configs: Confi
 fn broker_configs(cluster: &Cluster, brokers: &[Broker]) -> Seen<BTreeMap<String, String>> {
     let mut reason = "no broker answered".to_owned();
     for broker in brokers {
-        match sys::broker_configs(cluster.handle(), broker.id, Ask::within(REQUEST)) {
+        match sys::broker_configs(cluster.handle(), broker.id, Ask::within(SHORT)) {
             Ok(entries) => {
                 let ours = entries.into_iter().filter(|(name, _)| BROKER_CONFIGS.contains(&name.as_str()));
                 return Seen::Known(ours.filter_map(|(name, config)| Some((name, config.value?))).collect());
@@ -152,24 +160,38 @@ fn broker_configs(cluster: &Cluster, brokers: &[Broker]) -> Seen<BTreeMap<String
     Seen::Hidden(reason)
 }
 
-fn groups(cluster: &Cluster, prefix: &str) -> sys::Answer<Vec<Group>> {
-    let ask = Ask::within(REQUEST);
+/// Whether groups are kept where no broker leads; others would not tell that they are missing.
+fn offline(metadata: &Metadata) -> bool {
+    let kept = metadata.topics().iter().find(|topic| topic.name() == "__consumer_offsets");
+    kept.is_some_and(|topic| topic.partitions().iter().any(|partition| partition.leader() < 0))
+}
+
+/// Groups, asked for by a new client each time: an old one goes on to ask a coordinator that is down.
+fn groups(cluster: &Cluster, prefix: &str) -> Result<Seen<Vec<Group>>> {
+    let deadline = Instant::now() + GROUP_PATIENCE;
+    loop {
+        let client = cluster.another()?;
+        match groups_by(Handle::of(client.client()), prefix) {
+            Err(refusal) if fault::passing(refusal.code) && Instant::now() < deadline => {}
+            told => return Ok(seen(told)),
+        }
+    }
+}
+
+fn groups_by(handle: Handle<'_>, prefix: &str) -> sys::Answer<Vec<Group>> {
+    let ask = Ask::within(SHORT);
+    let (mut names, errors) = sys::list_groups(handle, ask)?;
     // Each broker tells its own; those of one that went are told by others a moment later.
-    let mut names = patiently(cluster, |handle| {
-        let (names, errors) = sys::list_groups(handle, ask)?;
-        errors.into_iter().next().map_or(Ok(names), Err)
-    })?;
+    if let Some(error) = errors.into_iter().next() {
+        return Err(error);
+    }
     names.retain(|name| name.starts_with(prefix));
-    names.sort();
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let described = patiently(cluster, |handle| {
-        let told = sys::describe_groups(handle, &names, ask)?;
-        told.into_iter().map(|(name, told)| Ok((name, told?))).collect::<sys::Answer<BTreeMap<_, _>>>()
-    })?;
-    let groups = described.into_iter().map(|(name, (state, members))| {
-        let offsets = patiently(cluster, |handle| sys::group_offsets(handle, &name, ask))?;
+    let groups = sys::describe_groups(handle, &names, ask)?.into_iter().map(|(name, told)| {
+        let (state, members) = told?;
+        let offsets = sys::group_offsets(handle, &name, ask)?;
         Ok(Group { name, state, members, offsets })
     });
     groups.collect()

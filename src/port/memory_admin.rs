@@ -166,3 +166,38 @@ fn change(observed: &mut Observed, action: &Action) -> Result<()> {
 fn own(value: &str) -> Config {
     Config { value: Some(value.to_owned()), source: Source::Topic }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Kind;
+
+    #[test]
+    fn changes_go_wrong_as_told_and_the_next_are_made() {
+        let admin = MemoryAdmin::new();
+        let create = |name: &str| {
+            let action =
+                Action::CreateTopic { name: name.into(), partitions: 2, replication: 3, configs: BTreeMap::new() };
+            admin.perform(&action).map_err(|error| error.kind())
+        };
+        admin.fail(0, Fault::LostReply);
+        admin.fail(1, Fault::LostRequest);
+        admin.fail(3, Fault::Refused);
+        assert_eq!(create("kept"), Err(Kind::Unknown));
+        assert_eq!(create("lost"), Err(Kind::Unknown));
+        assert_eq!((create("kept"), create("refused"), create("made")), (Ok(()), Err(Kind::Refused), Ok(())));
+        let found = admin.observe(&Scope::default()).unwrap();
+        assert_eq!(found.topics.keys().collect::<Vec<_>>(), ["kept", "made"]);
+        assert_eq!(found.topics["made"].partitions[1].replicas, [2, 3, 1]);
+        assert_eq!(admin.performed().len(), 5);
+    }
+
+    #[test]
+    fn more_copies_than_brokers_are_refused() {
+        let action = Action::CreateTopic { name: "t".into(), partitions: 1, replication: 4, configs: BTreeMap::new() };
+        let admin = MemoryAdmin::new();
+        let Answer::No(words) = admin.judge(std::slice::from_ref(&action)).unwrap().remove(0) else { panic!("fine") };
+        assert_eq!(words, "4 replicas cannot be kept by 3 brokers");
+        assert_eq!(admin.perform(&action).unwrap_err().kind(), Kind::Refused);
+    }
+}

@@ -11,6 +11,8 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::contract;
+use crate::support::crash::Cluster;
+
 use super::home::{Home, create, delete, fresh};
 
 struct Kafka(KafkaAdmin);
@@ -105,23 +107,30 @@ fn access_rules_come_back_as_they_were_made() {
     }
 }
 
+/// Offset 7 of partition 0 and offset 0 of partition 2, as a consumer of the group.
+fn commit(settings: &KafkaSettings, group: &str, topic: &str) {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", settings.bootstrap.join(",")).set("group.id", group);
+    let consumer: BaseConsumer = config.create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, 0, Offset::Offset(7)).unwrap();
+    list.add_partition_offset(topic, 2, Offset::Offset(0)).unwrap();
+    // A new cluster first makes the topic it keeps offsets in.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while let Err(error) = consumer.commit(&list, CommitMode::Sync) {
+        assert!(Instant::now() < deadline, "{error}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 #[test]
 #[ignore = "needs Kafka"]
 fn groups_are_seen_with_their_offsets() {
     let home = Kafka::new();
     let (topic, group, other) = (fresh("read"), fresh("group"), fresh("group"));
     home.perform(create(&topic, 3, &[])).unwrap();
-    let commit = |group: &str| {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", settings().bootstrap.join(",")).set("group.id", group);
-        let consumer: BaseConsumer = config.create().unwrap();
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&topic, 0, Offset::Offset(7)).unwrap();
-        list.add_partition_offset(&topic, 2, Offset::Offset(0)).unwrap();
-        consumer.commit(&list, CommitMode::Sync).unwrap();
-    };
-    commit(&group);
-    commit(&other);
+    commit(&settings(), &group, &topic);
+    commit(&settings(), &other, &topic);
     let found = home.admin().observe(&Scope { groups: Some(group.clone()), ..Scope::default() }).unwrap();
     let groups = found.groups.known().unwrap();
     assert_eq!(groups.len(), 1, "{groups:?}");
@@ -163,4 +172,51 @@ fn hundreds_of_topics_are_one_look() {
     // A request for each of them would take longer.
     assert!(took < Duration::from_secs(3) && judged < Duration::from_secs(3), "{took:?}, {judged:?}");
     println!("300 topics: a look {took:?}, judged {judged:?}");
+}
+
+#[test]
+#[ignore = "needs Kafka"]
+fn a_broker_that_is_down_hides_nothing_and_keeps_nobody_waiting() {
+    let cluster = Cluster::start();
+    let bootstrap = cluster.brokers.split(',').map(str::to_owned).collect();
+    let settings = KafkaSettings { bootstrap, ..KafkaSettings::default() };
+    let topic = fresh("outage");
+    let opened_before = Kafka(KafkaAdmin::open(&settings).unwrap());
+    opened_before.perform(create(&topic, 3, &[("retention.ms", "86400000")])).unwrap();
+    // So many that every broker keeps some.
+    (0..8).for_each(|_| commit(&settings, &fresh("group"), &topic));
+    let scope = Scope { configs: Topics::Prefixed(String::new()), access: true, groups: Some(String::new()) };
+    let whole = opened_before.admin().observe(&scope).unwrap();
+    assert_eq!(whole.groups.known().map(Vec::len), Some(8));
+    let down = cluster.kill(2);
+    for home in [&opened_before, &Kafka(KafkaAdmin::open(&settings).unwrap())] {
+        let started = Instant::now();
+        let found = home.admin().observe(&scope).unwrap();
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(25), "{took:?}");
+        assert_eq!(found.topics[&topic].configs, whole.topics[&topic].configs);
+        assert_eq!(found.acls, whole.acls);
+        assert!(found.broker_configs.known().is_some(), "{:?}", found.broker_configs);
+        let name = fresh("made-in-outage");
+        assert_eq!(home.judge(create(&name, 2, &[])), Answer::Fine);
+        home.perform(create(&name, 2, &[])).unwrap();
+        home.perform(delete(&name)).unwrap();
+    }
+    // The brokers notice within seconds, and take over its groups.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let found = opened_before.admin().observe(&scope).unwrap();
+        let (partitions, before) = (&found.topics[&topic].partitions, &whole.topics[&topic].partitions);
+        for (now, before) in partitions.iter().zip(before) {
+            assert_eq!(now.replicas, before.replicas);
+        }
+        let gone =
+            partitions.iter().all(|now| !now.in_sync.contains(&2) && now.leader.is_some_and(|leader| leader != 2));
+        let brokers: Vec<i32> = found.brokers.known().unwrap().iter().map(|broker| broker.id).collect();
+        if gone && brokers == [1, 3] && found.groups == whole.groups {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{partitions:?}, {brokers:?}, {:?}", found.groups);
+    }
+    drop(down);
 }

@@ -16,7 +16,7 @@ use crossfade::journal::{SqliteJournal, contains};
 use crossfade::kafka::{KafkaAdmin, KafkaLog, KafkaSettings, Secret, Security};
 use crossfade::mapping::Mapping;
 use crossfade::mapping::init::Schema;
-use crossfade::plan::{Desired, Step};
+use crossfade::plan::{Desired, DesiredSchemas, Step};
 use crossfade::port::boundary::boundary;
 use crossfade::port::event_log::{EventLog, own_topics};
 use crossfade::port::journal::{Entry, Journal, Stage};
@@ -174,8 +174,12 @@ impl Context {
         Ok(Recorder { journal: self.journal()? })
     }
 
+    /// The schemas of the mapping's events.
+    pub(crate) fn desired_schemas(&self) -> DesiredSchemas {
+        DesiredSchemas::of(&self.config.migration, &self.mapping, self.config.registry.level)
+    }
+
     /// Where the schemas are kept: a registry, or without one the folder beside the config.
-    #[allow(dead_code, reason = "the provisioning of schemas asks for it")]
     pub(crate) fn registry(&self) -> Result<Box<dyn Registry>> {
         let registry = &self.config.registry;
         let Some(url) = &registry.url else {

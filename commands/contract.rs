@@ -1,5 +1,6 @@
 //! `crossfade contract`: what the events are, for those who read them.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -8,6 +9,7 @@ use crossfade::base::words::counted;
 use crossfade::base::{Error, Result};
 use crossfade::config::Home;
 use crossfade::contract::Contract;
+use crossfade::plan::COPIES;
 use serde_json::json;
 
 use crate::context::Context;
@@ -17,7 +19,7 @@ use crate::ui::Output;
 const EXAMPLES: &str = "\
 Examples:
   crossfade contract export > events.asyncapi.json
-  crossfade contract export --file events.asyncapi.json";
+  crossfade contract export -o events.asyncapi.json";
 
 /// The events as a document for those who read them
 #[derive(Args, Debug)]
@@ -38,14 +40,23 @@ enum Verb {
 #[command(after_help = EXAMPLES)]
 struct ExportArgs {
     /// Write it into this file, not to stdout
-    #[arg(long, value_name = "FILE")]
-    file: Option<PathBuf>,
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &ContractArgs, context: &Context) -> Result<Exit> {
     match &args.verb {
         Verb::Export(args) => export(args, context),
     }
+}
+
+/// Copies of each topic, where the log keeps copies.
+fn replicas(context: &Context) -> Result<BTreeMap<String, i32>> {
+    if matches!(context.config.log, Home::Embedded(_)) {
+        return Ok(BTreeMap::new());
+    }
+    let topics = context.desired()?.topics.into_iter();
+    Ok(topics.map(|topic| (topic.name, topic.replication.unwrap_or(COPIES))).collect())
 }
 
 fn export(args: &ExportArgs, context: &Context) -> Result<Exit> {
@@ -61,10 +72,10 @@ fn export(args: &ExportArgs, context: &Context) -> Result<Exit> {
         protocol: security.map_or("PLAINTEXT", |security| security.protocol.as_str()),
         mechanism: security.and_then(|security| security.mechanism.as_deref()),
         registry: config.registry.url.as_deref(),
-        replicas: Default::default(),
+        replicas: replicas(context)?,
     };
     let document = contract.document();
-    let Some(path) = &args.file else {
+    let Some(path) = &args.out else {
         context.ui.json(&document)?;
         return Ok(Exit::Good);
     };

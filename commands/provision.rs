@@ -7,11 +7,9 @@ mod plan;
 
 use clap::{Args, Subcommand};
 use crossfade::base::Result;
-use crossfade::plan::{Desired, Observed, Plan};
-use crossfade::port::topic_admin::TopicAdmin;
-use crossfade::provision;
+use crossfade::provision::{Look, Places};
 
-use crate::context::{Context, now};
+use crate::context::Context;
 use crate::error::Exit;
 
 /// Bring topics, configs, access rules and schemas to the plan, and hold them against it
@@ -38,10 +36,7 @@ pub(crate) fn run(args: &ProvisionArgs, context: &Context) -> Result<Exit> {
     }
 }
 
-/// The wishes, one look, and the plan between them.
-fn look(context: &Context, admin: &dyn TopicAdmin) -> Result<(Desired, Observed, Plan)> {
-    let desired = context.desired()?;
-    let observed = provision::look(admin, &desired)?;
-    let plan = provision::plan(admin, &desired, &observed, context.mechanism(), now())?;
-    Ok((desired, observed, plan))
+/// The wishes and one look at what there is of them.
+fn look(context: &Context, places: Places<'_>) -> Result<Look> {
+    Look::at(places, context.desired()?, context.desired_schemas())
 }

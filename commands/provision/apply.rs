@@ -4,17 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 use crossfade::base::{Error, Result};
-use crossfade::plan::{Action, Consent, Plan, Step, fingerprints};
+use crossfade::plan::{self, Action, Consent, Plan, Step};
 use crossfade::port::event_log::own_topics;
 use crossfade::port::journal::{Entry, Stage};
-use crossfade::port::topic_admin::TopicAdmin;
-use crossfade::provision::{self, Applied};
+use crossfade::provision::{self, Applied, Look, Places};
 use crossfade::report::plan::summary;
 use crossfade::report::table::grid;
 use serde_json::json;
 
 use super::look;
-use crate::context::{Context, read_text};
+use crate::context::{Context, now, read_text};
 use crate::error::{Exit, words};
 use crate::ui::Output;
 
@@ -43,17 +42,19 @@ pub(super) fn run(args: &ApplyArgs, context: &Context) -> Result<Exit> {
     let given =
         args.plan.as_ref().map(|path| Plan::parse(&path.display().to_string(), &read_text(path)?)).transpose()?;
     let new = context.log_missing().is_some();
-    let admin = context.admin(true)?;
+    let (admin, registry) = (context.admin(true)?, context.registry()?);
+    let places = Places { admin: admin.as_ref(), registry: registry.as_ref() };
+    let look = look(context, places)?;
     let (plan, hash) = match given {
         Some(plan) => {
             let hash = plan.hash()?;
-            let mut steps = remaining(context, admin.as_ref(), &plan, &hash, new)?;
+            let mut steps = remaining(context, &look, &plan, &hash, new)?;
             // The brokers may think otherwise by now.
-            provision::ask(admin.as_ref(), &mut steps)?;
+            provision::ask(places.admin, &mut steps)?;
             (Plan { steps, ..plan }, hash)
         }
         None => {
-            let (_, _, plan) = look(context, admin.as_ref())?;
+            let plan = look.plan(places.admin, context.mechanism(), now())?;
             let hash = plan.hash()?;
             (plan, hash)
         }
@@ -72,38 +73,35 @@ pub(super) fn run(args: &ApplyArgs, context: &Context) -> Result<Exit> {
         .steps
         .iter()
         .cloned()
-        .partition(|step| matches!(&step.action, Some(Action::CreateTopic { name, .. }) if own.contains(name)));
+        .partition(|step| matches!(step.action(), Some(Action::CreateTopic { name, .. }) if own.contains(name)));
     let mut applied = Vec::new();
     let mut ended = Ok(());
     if !first.is_empty() {
         let detail = json!({ "plan": hash, "log": plan.home, "steps": items(&first) });
-        ended = context.act_here(ACT, &detail, || take(context, admin.as_ref(), &first, &mut applied));
+        ended = context.act_here(ACT, &detail, || take(context, places, &first, &mut applied));
     }
     if !rest.is_empty() && ended.is_ok() {
         let log = context.log(false)?;
         let detail = json!({ "plan": hash, "log": plan.home, "steps": items(&rest) });
-        ended = context.act(log.as_ref(), ACT, &detail, || take(context, admin.as_ref(), &rest, &mut applied));
+        ended = context.act(log.as_ref(), ACT, &detail, || take(context, places, &rest, &mut applied));
     }
     show(context, &plan, &applied, ended.as_ref().err())?;
     ended.map(|()| Exit::Good)
 }
 
 /// What is left of a plan made earlier, or why it may no longer be applied.
-fn remaining(context: &Context, admin: &dyn TopicAdmin, plan: &Plan, hash: &str, new: bool) -> Result<Vec<Step>> {
+fn remaining(context: &Context, look: &Look, plan: &Plan, hash: &str, new: bool) -> Result<Vec<Step>> {
+    let Look { desired, observed, schemas } = look;
     let stale = |what: &str| {
         Err(Error::stale(format!("{what}; nothing was done")).hint("make it anew: crossfade provision plan -o FILE"))
     };
-    let desired = context.desired()?;
     if plan.migration != desired.migration {
-        return stale(&format!(
-            "the plan is for the migration '{}', this one is '{}'",
-            plan.migration, desired.migration
-        ));
+        let (made, here) = (&plan.migration, &desired.migration);
+        return stale(&format!("the plan is for the migration '{made}', this one is '{here}'"));
     }
-    if plan.desired != desired.hash()? {
+    if plan.desired != plan::wishes_hash(desired, &schemas.desired)? {
         return stale("crossfade.yaml or the mapping has changed since the plan was made");
     }
-    let observed = provision::look(admin, &desired)?;
     let entries = if context.journal_path().exists() { context.journal_entries()? } else { Vec::new() };
     let begun = |entry: &Entry| {
         entry.act == ACT
@@ -117,7 +115,8 @@ fn remaining(context: &Context, admin: &dyn TopicAdmin, plan: &Plan, hash: &str,
         let both = format!("made for the cluster '{}', this one is '{}'", plan.cluster_id, observed.cluster_id);
         return stale(&format!("the plan was {both}"));
     }
-    plan.remaining(&fingerprints(&desired, &observed), begun)
+    let now = plan::fingerprints(desired, observed, &schemas.found);
+    plan.remaining(&now, begun, &plan::steps(desired, observed, schemas))
 }
 
 fn items(steps: &[Step]) -> Vec<&str> {
@@ -126,11 +125,11 @@ fn items(steps: &[Step]) -> Vec<&str> {
 
 fn take(
     context: &Context,
-    admin: &dyn TopicAdmin,
+    places: Places<'_>,
     steps: &[Step],
     applied: &mut Vec<Applied>,
 ) -> Result<((), serde_json::Value)> {
-    let (taken, error) = provision::apply(admin, steps, &context.recorder()?, &context.progress());
+    let (taken, error) = provision::apply(places, steps, &context.recorder()?, &context.progress());
     let told = json!({ "taken": taken.len(), "of": steps.len() });
     applied.extend(taken);
     match error {

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use clap::Args;
-use crossfade::base::{Result, rfc3339};
-use crossfade::diff::{Outcome, checked_verdict};
-use crossfade::plan::{self, Seen};
+use crossfade::base::{Kind, Result, rfc3339};
+use crossfade::diff::{Checked, Outcome, Severity, checked_verdict};
+use crossfade::plan::{self, Schemas, Seen};
 use crossfade::port::event_log::EventLog;
-use crossfade::provision::{self, Probe, RoundTrips};
+use crossfade::provision::{self, Look, Probe, RoundTrips};
 use serde_json::json;
 
 use crate::context::{Context, now};
@@ -29,6 +29,25 @@ pub(crate) struct CheckArgs {
     /// Round trips through each topic
     #[arg(long, value_name = "N", default_value_t = 20, requires = "probe", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: u32,
+}
+
+/// The schemas as they stand, or why nobody knows.
+fn schemas(context: &Context) -> Result<(Schemas, Option<Checked>)> {
+    let desired = context.desired_schemas();
+    match context.registry().and_then(|registry| provision::observe_schemas(registry.as_ref(), &desired)) {
+        Ok(found) => Ok((Schemas { desired, found }, None)),
+        Err(error) if error.kind() == Kind::Connect => {
+            let unknown = Checked {
+                code: "schema",
+                subject: "registry".to_owned(),
+                severity: Severity::Gap,
+                text: error.to_string(),
+                help: error.help().map(str::to_owned),
+            };
+            Ok((Schemas::none(), Some(unknown)))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn probe(context: &Context, log: &dyn EventLog, rounds: u32, topics: &[&str]) -> Result<Vec<RoundTrips>> {
@@ -54,14 +73,18 @@ pub(super) fn run(args: &CheckArgs, context: &Context) -> Result<Exit> {
     let admin = context.admin(false)?;
     let desired = context.desired()?;
     let observed = provision::look_closely(admin.as_ref(), &desired)?;
-    let plan = provision::plan(admin.as_ref(), &desired, &observed, context.mechanism(), now())?;
+    let (schemas, unknown) = schemas(context)?;
+    let look = Look { desired, observed, schemas };
+    let plan = look.plan(admin.as_ref(), context.mechanism(), now())?;
+    let Look { desired, observed, schemas } = &look;
     let planned = context.config.wishes.planned;
-    let mut checks = plan::check(&desired, &observed, &plan, planned.days);
+    let mut checks = plan::check(desired, observed, schemas, &plan, planned.days);
+    checks.extend(unknown);
     let there = desired.topics.iter().filter(|topic| !topic.absent && observed.topics.contains_key(&topic.name));
     let there: Vec<&str> = there.map(|topic| topic.name.as_str()).collect();
     if !there.is_empty() {
         let log = context.log(false)?;
-        checks.extend(provision::keys(log.as_ref(), &desired, &observed, &context.progress())?);
+        checks.extend(provision::keys(log.as_ref(), desired, observed, &context.progress())?);
         if args.probe {
             checks.extend(provision::round_trips(&probe(context, log.as_ref(), args.rounds, &there)?));
         }

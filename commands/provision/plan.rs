@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use clap::Args;
 use crossfade::base::{Error, Result};
 use crossfade::plan::Risk;
+use crossfade::provision::Places;
 use crossfade::report::plan::view;
 
 use super::look;
-use crate::context::Context;
+use crate::context::{Context, now};
 use crate::error::Exit;
 use crate::ui::Output;
 
@@ -33,8 +34,9 @@ pub(super) fn run(args: &PlanArgs, context: &Context) -> Result<Exit> {
         Some(path) => Some((path, context.create_output(path)?)),
         None => None,
     };
-    let admin = context.admin(false)?;
-    let (_, _, plan) = look(context, admin.as_ref())?;
+    let (admin, registry) = (context.admin(false)?, context.registry()?);
+    let places = Places { admin: admin.as_ref(), registry: registry.as_ref() };
+    let plan = look(context, places)?.plan(places.admin, context.mechanism(), now())?;
     let value =
         serde_json::to_value(&plan).map_err(|error| Error::failed("the plan has no JSON form").because(error))?;
     if let Some((path, file)) = &mut file {

@@ -8,6 +8,7 @@ use super::desired::{Desired, DesiredTopic, Owner};
 use super::document::{Plan, sentence};
 use super::observed::{Broker, FoundTopic, Observed, Partition, Seen};
 use super::planner::{is_unmanaged, words};
+use super::schemas::Schemas;
 use crate::base::words::counted;
 use crate::diff::{Checked, Severity};
 
@@ -17,7 +18,7 @@ const BROKERS: usize = 3;
 /// Every check on topics, access and the cluster; `days` is how long the migration is planned to take.
 ///
 /// What is of the operator's own choosing warns; what loses records or stops writers fails.
-pub fn check(desired: &Desired, observed: &Observed, plan: &Plan, days: u64) -> Vec<Checked> {
+pub fn check(desired: &Desired, observed: &Observed, schemas: &Schemas, plan: &Plan, days: u64) -> Vec<Checked> {
     let mut checks = Checks { observed, found: Vec::new() };
     for topic in desired.topics.iter().filter(|topic| !topic.absent) {
         match observed.topics.get(&topic.name) {
@@ -26,6 +27,7 @@ pub fn check(desired: &Desired, observed: &Observed, plan: &Plan, days: u64) -> 
         }
     }
     checks.drift(desired, plan);
+    checks.schemas(schemas, plan);
     checks.access(desired);
     checks.cluster();
     checks.found
@@ -228,6 +230,16 @@ impl Checks<'_> {
         for topic in desired.topics.iter().filter(|topic| !topic.absent && !drifted.contains(topic.name.as_str())) {
             if self.observed.topics.contains_key(&topic.name) {
                 self.fine("drift", &topic.name, "as planned");
+            }
+        }
+    }
+
+    /// Schemas that stand as planned; the others are drift.
+    fn schemas(&mut self, schemas: &Schemas, plan: &Plan) {
+        for wanted in &schemas.desired.schemas {
+            if !plan.changes().any(|change| change.name == wanted.subject) {
+                let text = format!("registered in {}", schemas.found.registry);
+                self.fine("schema", &wanted.subject, text);
             }
         }
     }

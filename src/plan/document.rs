@@ -8,7 +8,8 @@ use super::change::{Action, Change, Risk, WayBack};
 use super::desired::Desired;
 use super::fingerprint::{of_acls, of_topic};
 use super::observed::{Observed, Seen};
-use super::planner::{acl_item, item};
+use super::planner::{acl_item, item, subject_item};
+use super::schemas::{DesiredSchemas, FoundSchemas, SchemaStep};
 use crate::base::{Error, Result, hex};
 
 /// The form of the file.
@@ -45,12 +46,20 @@ pub struct Step {
     pub item: String,
     pub changes: Vec<Change>,
     /// `None` where there is no way through.
-    pub action: Option<Action>,
+    pub act: Option<Act>,
     /// What the home said when asked; `None` where it was not.
     pub answer: Option<String>,
     /// Fingerprints of the item before and after.
     pub before: String,
     pub after: String,
+}
+
+/// Where a step is made, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Act {
+    Home(Action),
+    Registry(SchemaStep),
 }
 
 /// Work for the operator, with the command to run.
@@ -73,8 +82,16 @@ pub struct Consent {
 }
 
 impl Step {
-    pub(super) fn without_action(item: String, changes: Vec<Change>) -> Self {
-        Self { item, changes, action: None, answer: None, before: String::new(), after: String::new() }
+    pub(super) fn without_act(item: String, changes: Vec<Change>) -> Self {
+        Self { item, changes, act: None, answer: None, before: String::new(), after: String::new() }
+    }
+
+    /// What the log's home is to do, where it is the home's step.
+    pub fn action(&self) -> Option<&Action> {
+        match &self.act {
+            Some(Act::Home(action)) => Some(action),
+            _ => None,
+        }
     }
 
     /// The worst of its changes.
@@ -102,14 +119,20 @@ impl Step {
 }
 
 /// Fingerprints of all that a plan for these wishes depends on.
-pub fn fingerprints(desired: &Desired, observed: &Observed) -> BTreeMap<String, String> {
+pub fn fingerprints(desired: &Desired, observed: &Observed, schemas: &FoundSchemas) -> BTreeMap<String, String> {
+    let subjects = schemas.fingerprints().into_iter().map(|(name, print)| (subject_item(&name), print));
     let topics = desired.topics.iter().map(|topic| {
         let found = observed.topics.get(&topic.name);
         (item(&topic.name), of_topic(found))
     });
     let known = observed.acls.known().map_or(&[][..], Vec::as_slice);
     let principals: BTreeSet<&str> = desired.acls.iter().map(|rule| rule.principal.as_str()).collect();
-    topics.chain(principals.into_iter().map(|name| (acl_item(name), of_acls(name, known)))).collect()
+    topics.chain(principals.into_iter().map(|name| (acl_item(name), of_acls(name, known)))).chain(subjects).collect()
+}
+
+/// One short name for everything wished.
+pub fn wishes_hash(desired: &Desired, schemas: &DesiredSchemas) -> Result<String> {
+    Ok(hex(blake3::hash((desired.hash()? + &schemas.hash()).as_bytes()).as_bytes()))
 }
 
 /// One short name for everything observed.
@@ -163,11 +186,12 @@ impl Plan {
         Ok(hex(blake3::hash(&text).as_bytes()))
     }
 
-    /// The steps still to be taken, of a plan whose items stand as `now` says.
+    /// The steps still to be taken, of a plan whose items stand as `now` says; `open` are those a new plan would have.
     ///
     /// An item may stand where the plan saw it or, once the plan was `begun`, where one of its steps left it; anything else
-    /// is somebody else's change, and the plan is stale.
-    pub fn remaining(&self, now: &BTreeMap<String, String>, begun: bool) -> Result<Vec<Step>> {
+    /// is somebody else's change, and the plan is stale. What a step makes of a schema is the registry's to number, so of
+    /// a begun plan those steps remain that are still open.
+    pub fn remaining(&self, now: &BTreeMap<String, String>, begun: bool, open: &[Step]) -> Result<Vec<Step>> {
         let mut done: BTreeSet<usize> = BTreeSet::new();
         for (item, seen) in &self.observed {
             let stands = now.get(item);
@@ -175,6 +199,11 @@ impl Plan {
                 continue;
             }
             let own: Vec<usize> = (0..self.steps.len()).filter(|at| self.steps[*at].item == *item).collect();
+            if begun && own.iter().any(|at| matches!(self.steps[*at].act, Some(Act::Registry(_)))) {
+                let closed = |at: &usize| !open.iter().any(|step| step.act == self.steps[*at].act);
+                done.extend(own.into_iter().filter(closed));
+                continue;
+            }
             let reached = own.iter().rposition(|at| stands == Some(&self.steps[*at].after)).filter(|_| begun);
             let Some(reached) = reached else {
                 let (kind, name) = item.split_once(':').unwrap_or(("item", item));

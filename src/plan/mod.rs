@@ -22,7 +22,9 @@ pub use check::check;
 pub use compat::{Judgement, Level, judge};
 pub use configs::KNOWN as KNOWN_CONFIGS;
 pub use desired::{Actor, COPIES, Desired, DesiredTopic, Override, Owner, REPLICATION};
-pub use document::{Consent, Manual, Plan, Step, VERSION, fingerprints, notes, observed_hash, sentence};
+pub use document::{
+    Act, Consent, Manual, Plan, Step, VERSION, fingerprints, notes, observed_hash, sentence, wishes_hash,
+};
 pub use fingerprint::{NOTHING, of_acls, of_topic, predict};
 pub use import::yaml as import;
 pub use manual::manual;
@@ -32,7 +34,7 @@ pub use observed::{
 };
 pub use planner::{steps, words};
 pub use schemas::{
-    DesiredSchema, DesiredSchemas, FoundSchemas, FoundSubject, FoundVersion, SchemaStep, plan_schemas, subject,
+    DesiredSchema, DesiredSchemas, FoundSchemas, FoundSubject, FoundVersion, SchemaStep, Schemas, plan_schemas, subject,
 };
 
 #[cfg(test)]

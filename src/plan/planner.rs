@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::change::{Action, Change, Kind, Op, Risk, WayBack};
 use super::configs;
 use super::desired::{COPIES, Desired, DesiredTopic, Owner};
-use super::document::Step;
+use super::document::{Act, Step};
 use super::fingerprint::{of_acls, of_topic, predict};
 use super::names::{Collisions, illegal};
 use super::observed::{Acl, Config, FoundTopic, Observed, Pattern, Seen, Source};
 use super::reassign;
+use super::schemas::{Schemas, plan_schemas};
 use crate::base::words::counted;
 use crate::base::yaml::nearest;
 
@@ -18,22 +19,37 @@ const ISR: &str = "min.insync.replicas";
 /// The steps, in the order they are taken: what the tool needs, topics, partitions, configs, access, removals.
 ///
 /// A step with an impossible change has no way through; whoever applies the plan looks at all of them first.
-pub fn steps(desired: &Desired, observed: &Observed) -> Vec<Step> {
+pub fn steps(desired: &Desired, observed: &Observed, schemas: &Schemas) -> Vec<Step> {
     let wanted = desired.topics.iter().filter(|topic| !topic.absent).map(|topic| topic.name.as_str());
     let names = Collisions::among(observed.topics.keys().map(String::as_str).chain(wanted));
     let planner = Planner { desired, observed, names };
     let mut steps: Vec<Step> = desired.topics.iter().flat_map(|topic| planner.topic(topic)).collect();
-    steps.sort_by_key(|step| match &step.action {
+    steps.sort_by_key(|step| match step.action() {
         Some(Action::DeleteTopic { .. }) => 3,
         Some(Action::AddPartitions { .. }) => 1,
         Some(Action::AlterConfigs { .. }) => 2,
         _ => 0,
     });
-    let removals = steps.iter().position(|step| matches!(step.action, Some(Action::DeleteTopic { .. })));
+    let removals = steps.iter().position(|step| matches!(step.action(), Some(Action::DeleteTopic { .. })));
     let removals = removals.map_or_else(Vec::new, |at| steps.split_off(at));
     steps.extend(planner.access());
+    steps.extend(self::schemas(schemas));
     steps.extend(removals);
     steps
+}
+
+/// A step for each change, since a level and a schema are two calls.
+fn schemas(schemas: &Schemas) -> Vec<Step> {
+    let prints = schemas.found.fingerprints();
+    let steps = plan_schemas(&schemas.desired, &schemas.found).into_iter().map(|(change, step)| Step {
+        item: subject_item(&change.name),
+        before: prints.get(&change.name).cloned().unwrap_or_default(),
+        after: String::new(),
+        act: step.map(Act::Registry),
+        changes: vec![change],
+        answer: None,
+    });
+    steps.collect()
 }
 
 struct Planner<'a> {
@@ -170,7 +186,7 @@ impl Planner<'_> {
 
     fn alter(&self, topic: &DesiredTopic, found: &FoundTopic) -> Vec<Step> {
         let partitions = self.partitions(topic, found);
-        let grown = partitions.as_ref().and_then(|step| predict(Some(found), step.action.as_ref()?));
+        let grown = partitions.as_ref().and_then(|step| predict(Some(found), step.action()?));
         let configs = self.configs(topic, grown.as_ref().unwrap_or(found));
         self.copies(topic, found).into_iter().chain(partitions).chain(configs).collect()
     }
@@ -212,7 +228,7 @@ impl Planner<'_> {
             None => format!("there are too few brokers for {wanted} copies: declare the number there is"),
         };
         impossible(&mut change, "replication-differs", note);
-        Some(Step::without_action(item(&topic.name), vec![change]))
+        Some(Step::without_act(item(&topic.name), vec![change]))
     }
 
     fn partitions(&self, topic: &DesiredTopic, found: &FoundTopic) -> Option<Step> {
@@ -238,7 +254,7 @@ impl Planner<'_> {
                 topic.partitions
             );
             impossible(&mut change, "partitions-cannot-shrink", note);
-            return Some(Step::without_action(item(&topic.name), vec![change]));
+            return Some(Step::without_act(item(&topic.name), vec![change]));
         }
         let note =
             "keys move to other partitions: the events of one key then lie in two, and their order is lost to readers";
@@ -255,7 +271,7 @@ impl Planner<'_> {
             Seen::Hidden(why) => {
                 let mut change = config(topic, "", Op::Alter, None, None, "");
                 impossible(&mut change, "configs-hidden", format!("its configs cannot be read: {why}"));
-                return Some(Step::without_action(item(&topic.name), vec![change]));
+                return Some(Step::without_act(item(&topic.name), vec![change]));
             }
         };
         let copies = found.partitions.iter().map(|partition| partition.replicas.len()).min().unwrap_or(0);
@@ -339,7 +355,7 @@ impl Planner<'_> {
             let have = known.map_or(&[][..], Vec::as_slice);
             let before = of_acls(principal, have);
             let after = of_acls(principal, &[have, &acls].concat());
-            Step { item, changes, action: Some(action), answer: None, before, after }
+            Step { item, changes, act: Some(Act::Home(action)), answer: None, before, after }
         });
         steps.collect()
     }
@@ -377,7 +393,7 @@ impl Planner<'_> {
 /// A step on a topic that stands as `found` when its turn comes.
 fn step(name: &str, found: Option<&FoundTopic>, changes: Vec<Change>, action: Action) -> Step {
     let (before, after) = (of_topic(found), of_topic(predict(found, &action).as_ref()));
-    Step { item: item(name), changes, action: Some(action), answer: None, before, after }
+    Step { item: item(name), changes, act: Some(Act::Home(action)), answer: None, before, after }
 }
 
 /// A config of a topic that somebody set and nobody declared.
@@ -418,6 +434,10 @@ pub fn words(rule: &Acl) -> String {
 
 pub(super) fn item(topic: &str) -> String {
     format!("topic:{topic}")
+}
+
+pub(super) fn subject_item(subject: &str) -> String {
+    format!("subject:{subject}")
 }
 
 pub(super) fn acl_item(principal: &str) -> String {

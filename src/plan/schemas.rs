@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use super::change::{Change, Kind, Op, Risk, WayBack};
 use super::compat::{Judgement, Level, judge};
+use crate::base::hex;
 use crate::event::schema::schema;
 use crate::mapping::{Mapping, Table};
 
@@ -77,6 +78,33 @@ impl DesiredSchemas {
             schema: schema(migration, table),
         });
         Self { schemas: schemas.collect(), level }
+    }
+}
+
+/// Both sides of the schemas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schemas {
+    pub desired: DesiredSchemas,
+    pub found: FoundSchemas,
+}
+
+impl Schemas {
+    /// None wished and none looked at.
+    pub fn none() -> Self {
+        let found = FoundSchemas { registry: String::new(), default: Level::None, subjects: BTreeMap::new() };
+        Self { desired: DesiredSchemas { schemas: Vec::new(), level: None }, found }
+    }
+}
+
+impl DesiredSchemas {
+    /// Tells two wishes apart.
+    pub fn hash(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.level.map_or("", Level::word).as_bytes());
+        for wanted in &self.schemas {
+            hasher.update(format!("\n{}\n{}", wanted.subject, wanted.schema).as_bytes());
+        }
+        hex(hasher.finalize().as_bytes())
     }
 }
 

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    Action, Actor, Broker, Config, Consent, Desired, FoundTopic, KNOWN_CONFIGS, Observed, Override, Partition, Plan,
+    Risk, Role, Schemas, Seen, Source, Step, VERSION, WayBack, fingerprints, observed_hash, of_topic, predict,
+};
 use crate::base::Kind as ErrorKind;
 use crate::mapping::{Mapping, Topic};
 
@@ -45,6 +48,15 @@ fn desired(mapping: &Mapping, overrides: &[Override]) -> Desired {
     Desired::new("m", mapping, Vec::new(), None, overrides, Vec::new()).unwrap()
 }
 
+/// The steps where no schemas are wished.
+fn steps(desired: &Desired, observed: &Observed) -> Vec<Step> {
+    super::steps(desired, observed, &Schemas::none())
+}
+
+fn prints(desired: &Desired, observed: &Observed) -> BTreeMap<String, String> {
+    fingerprints(desired, observed, &Schemas::none().found)
+}
+
 fn wish(name: &str) -> Override {
     Override { name: name.to_owned(), ..Override::default() }
 }
@@ -52,7 +64,7 @@ fn wish(name: &str) -> Override {
 /// The cluster after the steps, all of them.
 fn after(mut observed: Observed, steps: &[Step]) -> Observed {
     for step in steps {
-        let action = step.action.as_ref().unwrap();
+        let action = step.action().unwrap();
         if let Action::CreateAcls { acls, .. } = action {
             if let Seen::Known(known) = &mut observed.acls {
                 known.extend(acls.clone());
@@ -83,12 +95,12 @@ fn from_nothing_to_the_plan_and_then_nothing_is_left() {
     let steps = steps(&wished, &cluster(&[]));
     let names: Vec<&str> = steps.iter().map(Step::name).collect();
     assert_eq!(names, ["crossfade.m.flags", "orders", "notes"]);
-    let Some(Action::CreateTopic { partitions, replication, configs, .. }) = &steps[1].action else { panic!() };
+    let Some(Action::CreateTopic { partitions, replication, configs, .. }) = steps[1].action() else { panic!() };
     assert_eq!((*partitions, *replication), (3, 2));
     assert_eq!(configs["min.insync.replicas"], "1");
     assert_eq!(configs["retention.ms"], "-1");
     let made = after(cluster(&[]), &steps);
-    assert_eq!(super::steps(&wished, &made), []);
+    assert_eq!(self::steps(&wished, &made), []);
 }
 
 /// What one change of a wish or a cluster leads to: reason, risk, way back.
@@ -219,7 +231,7 @@ fn a_broker_that_is_down_is_no_drift_of_copies() {
 }
 
 fn plan_of(desired: &Desired, observed: &Observed) -> Plan {
-    let fingerprints = fingerprints(desired, observed);
+    let fingerprints = prints(desired, observed);
     Plan {
         schema_version: VERSION,
         tool: String::new(),
@@ -271,14 +283,14 @@ fn a_plan_goes_on_where_it_stopped_and_not_after_somebody_else() {
     let plan = plan_of(&wished, &start);
     assert_eq!(plan.steps.len(), 3);
     for done in 0..=plan.steps.len() {
-        let now = fingerprints(&wished, &after(start.clone(), &plan.steps[..done]));
-        assert_eq!(plan.remaining(&now, true).unwrap(), plan.steps[done..]);
+        let now = prints(&wished, &after(start.clone(), &plan.steps[..done]));
+        assert_eq!(plan.remaining(&now, true, &[]).unwrap(), plan.steps[done..]);
         // Who has not begun it finds a change of somebody else.
-        assert_eq!(plan.remaining(&now, false).is_ok(), done == 0);
+        assert_eq!(plan.remaining(&now, false, &[]).is_ok(), done == 0);
     }
     let mut other = start;
     other.topics.insert("orders".to_owned(), found(3, 2, &[("segment.ms", "1")]));
-    let error = plan.remaining(&fingerprints(&wished, &other), true).unwrap_err();
+    let error = plan.remaining(&prints(&wished, &other), true, &[]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Stale);
     assert!(error.message().contains("'orders'"), "{error}");
 }
@@ -351,9 +363,9 @@ proptest! {
             ..wish(&name)
         }).collect();
         let wished = desired(&nothing(), &overrides);
-        let steps: Vec<Step> = steps(&wished, &observed).into_iter().filter(|step| step.action.is_some()).collect();
+        let steps: Vec<Step> = steps(&wished, &observed).into_iter().filter(|step| step.action().is_some()).collect();
         let made = after(observed.clone(), &steps);
-        prop_assert!(super::steps(&wished, &made).iter().all(|step| step.action.is_none()));
+        prop_assert!(self::steps(&wished, &made).iter().all(|step| step.action().is_none()));
         // Nothing that was not named has changed.
         for (name, topic) in observed.topics.iter().filter(|(name, _)| !overrides.iter().any(|wish| wish.name == **name)) {
             prop_assert_eq!(made.topics.get(name), Some(topic));

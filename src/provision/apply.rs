@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::look::Places;
+use super::schemas::perform_schema_step;
 use crate::base::{Error, Kind, Result};
-use crate::plan::{self, Action, Step};
+use crate::plan::{self, Act, Action, SchemaStep, Step};
 use crate::port::boundary::boundary;
 use crate::port::progress::Progress;
 use crate::port::topic_admin::{Scope, TopicAdmin, Topics};
@@ -36,7 +38,7 @@ pub struct Applied {
 /// A step ends when a look shows the item as the plan foresaw it. One whose reply was lost is looked at first: what shows is
 /// done, what does not is made again.
 pub fn apply(
-    admin: &dyn TopicAdmin,
+    places: Places<'_>,
     steps: &[Step],
     record: &dyn Record,
     progress: &dyn Progress,
@@ -46,7 +48,7 @@ pub fn apply(
         let began = Instant::now();
         let taken = progress.check().and_then(|()| {
             progress.note(&format!("{} of {}: {}", number + 1, steps.len(), told(step)));
-            take(admin, step, record)
+            take(places, step, record)
         });
         if let Err(error) = taken {
             return (applied, Some(error));
@@ -56,12 +58,19 @@ pub fn apply(
     (applied, None)
 }
 
-fn take(admin: &dyn TopicAdmin, step: &Step, record: &dyn Record) -> Result<()> {
-    let Some(action) = &step.action else {
+fn take(places: Places<'_>, step: &Step, record: &dyn Record) -> Result<()> {
+    let Some(act) = &step.act else {
         return Err(Error::refused(format!("there is no way to change {}", step.item)));
     };
     let entry = record.announce(step)?;
-    let result = make(admin, step, action);
+    let result = match act {
+        Act::Home(action) => make(places.admin, step, action),
+        // Checks, settles a lost reply and reads back by itself.
+        Act::Registry(schema) => perform_schema_step(places.registry, schema).map(|_| {
+            boundary("provision.step-made");
+            boundary("provision.step-seen");
+        }),
+    };
     record.ended(entry, step, &result)?;
     result
 }
@@ -114,15 +123,19 @@ fn stands(admin: &dyn TopicAdmin, step: &Step, action: &Action) -> Result<String
 }
 
 fn told(step: &Step) -> String {
-    match &step.action {
-        Some(Action::CreateTopic { name, .. }) => format!("create the topic {name}"),
-        Some(Action::AddPartitions { name, partitions }) => format!("{name}: partitions up to {partitions}"),
-        Some(Action::AlterConfigs { name, set, reset }) => {
+    match &step.act {
+        Some(Act::Home(Action::CreateTopic { name, .. })) => format!("create the topic {name}"),
+        Some(Act::Home(Action::AddPartitions { name, partitions })) => format!("{name}: partitions up to {partitions}"),
+        Some(Act::Home(Action::AlterConfigs { name, set, reset })) => {
             let keys: Vec<&str> = set.keys().chain(reset).map(String::as_str).collect();
             format!("{name}: set {}", keys.join(", "))
         }
-        Some(Action::DeleteTopic { name }) => format!("delete the topic {name}"),
-        Some(Action::CreateAcls { principal, acls }) => format!("{principal}: {} access rules", acls.len()),
+        Some(Act::Home(Action::DeleteTopic { name })) => format!("delete the topic {name}"),
+        Some(Act::Home(Action::CreateAcls { principal, acls })) => format!("{principal}: {} access rules", acls.len()),
+        Some(Act::Registry(SchemaStep::SetCompatibility { subject, level })) => {
+            format!("{subject}: compatibility {}", level.word())
+        }
+        Some(Act::Registry(SchemaStep::Register { subject, .. })) => format!("register the schema {subject}"),
         None => step.item.clone(),
     }
 }

@@ -5,8 +5,10 @@ mod check;
 mod look;
 pub mod placement;
 pub mod probe;
+mod schemas;
 
 pub use apply::{Applied, Record, apply};
 pub use check::{keys, round_trips};
-pub use look::{ask, look, look_closely, plan};
+pub use look::{Look, Places, ask, look_closely};
 pub use probe::{Probe, RoundTrips};
+pub use schemas::{observe_schemas, perform_schema_step};

@@ -167,11 +167,11 @@ fn no_secret_and_no_user_is_in_it() {
 #[test]
 fn a_file_is_written_whole_or_refused() {
     let migration = Migration::new(Log::Embedded, ACC, "");
-    let told = migration.expect(&["contract", "export", "--file", "events.json"], 0);
+    let told = migration.expect(&["contract", "export", "-o", "events.json"], 0);
     assert_eq!(told, "events.json: 6 channels, 18 messages\n");
     let written = std::fs::read_to_string(migration.path("events.json")).unwrap();
     assert_eq!(written, migration.expect(&["contract", "export"], 0));
-    let ran = migration.run(&["contract", "export", "--file", "crossfade.yaml"]);
+    let ran = migration.run(&["contract", "export", "-o", "crossfade.yaml"]);
     assert_eq!(ran.code, Some(3), "{}", ran.stderr);
-    assert_eq!(migration.run(&["contract", "export", "--file", "no/such/folder.json"]).code, Some(2));
+    assert_eq!(migration.run(&["contract", "export", "-o", "no/such/folder.json"]).code, Some(2));
 }

@@ -5,11 +5,11 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use crossfade::base::Kind;
-use crossfade::control::{observe_schemas, perform_schema_step};
 use crossfade::event::schema::schema;
 use crossfade::plan::{DesiredSchema, DesiredSchemas, Judgement, Level, Risk, SchemaStep, plan_schemas};
 use crossfade::port::memory_registry::MemoryRegistry;
 use crossfade::port::registry::Registry;
+use crossfade::provision::{observe_schemas, perform_schema_step};
 use crossfade::registry::{FolderRegistry, HttpRegistry, Password, RegistrySettings};
 use serde_json::{Value as Json, json};
 

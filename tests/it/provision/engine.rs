@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 
-use crossfade::base::{Kind, Result};
-use crossfade::plan::{Action, Desired, Observed, Override, Plan, Seen, Step};
+use crossfade::base::{Error, Kind, Result};
+use crossfade::plan::{Action, Desired, Observed, Override, Plan, Schemas, Seen, Step};
 use crossfade::port::event_log::own_topics;
 use crossfade::port::memory_admin::{Fault, MemoryAdmin};
+use crossfade::port::memory_registry::MemoryRegistry;
 use crossfade::port::progress::Silent;
 use crossfade::port::topic_admin::{Answer, Scope, TopicAdmin};
-use crossfade::provision::{self, Record};
+use crossfade::provision::{self, Applied, Look, Places, Record};
 
 /// What was announced and how it ended, in order.
 #[derive(Default)]
@@ -32,9 +33,19 @@ fn desired(overrides: &[Override]) -> Desired {
     Desired::new("m", &crossfade::acc::mapping().unwrap(), own_topics("m"), None, overrides, Vec::new()).unwrap()
 }
 
+/// Places without a schema wished.
+fn places<'a>(admin: &'a dyn TopicAdmin, registry: &'a MemoryRegistry) -> Places<'a> {
+    Places { admin, registry }
+}
+
 fn plan(admin: &dyn TopicAdmin, desired: &Desired) -> Plan {
-    let observed = provision::look(admin, desired).unwrap();
-    provision::plan(admin, desired, &observed, None, 0).unwrap()
+    let registry = MemoryRegistry::default();
+    let look = Look::at(places(admin, &registry), desired.clone(), Schemas::none().desired).unwrap();
+    look.plan(admin, None, 0).unwrap()
+}
+
+fn apply(admin: &MemoryAdmin, plan: &Plan, told: &dyn Record) -> (Vec<Applied>, Option<Error>) {
+    provision::apply(places(admin, &MemoryRegistry::default()), &plan.steps, told, &Silent)
 }
 
 fn topics(admin: &MemoryAdmin) -> usize {
@@ -49,7 +60,7 @@ fn i12_a_lost_reply_is_looked_at_and_a_lost_request_made_again() {
             let admin = MemoryAdmin::new();
             admin.fail(number, fault);
             let told = Told::default();
-            let (applied, error) = provision::apply(&admin, &plan(&admin, &wished).steps, &told, &Silent);
+            let (applied, error) = apply(&admin, &plan(&admin, &wished), &told);
             assert!(error.is_none(), "{fault:?} at {number}: {error:?}");
             assert_eq!((applied.len(), told.0.borrow().len()), (8, 16));
             let calls = admin.performed().len();
@@ -66,11 +77,11 @@ fn a_refusal_ends_the_run_there_and_the_next_run_goes_on() {
         let admin = MemoryAdmin::new();
         admin.fail(number, Fault::Refused);
         let told = Told::default();
-        let (applied, error) = provision::apply(&admin, &plan(&admin, &wished).steps, &told, &Silent);
+        let (applied, error) = apply(&admin, &plan(&admin, &wished), &told);
         assert_eq!(error.unwrap().kind(), Kind::Refused);
         assert_eq!((applied.len(), topics(&admin)), (number, number));
         assert!(told.0.borrow().last().unwrap().starts_with("failed "), "{:?}", told.0.borrow());
-        let (applied, error) = provision::apply(&admin, &plan(&admin, &wished).steps, &Told::default(), &Silent);
+        let (applied, error) = apply(&admin, &plan(&admin, &wished), &Told::default());
         assert!(error.is_none());
         assert_eq!((applied.len(), topics(&admin)), (8 - number, 8));
     }
@@ -88,7 +99,7 @@ fn nothing_is_made_before_it_is_announced() {
         }
     }
     let admin = MemoryAdmin::new();
-    let (applied, error) = provision::apply(&admin, &plan(&admin, &desired(&[])).steps, &Refusing, &Silent);
+    let (applied, error) = apply(&admin, &plan(&admin, &desired(&[])), &Refusing);
     assert_eq!(error.unwrap().kind(), Kind::Full);
     assert!(applied.is_empty() && admin.performed().is_empty());
 }

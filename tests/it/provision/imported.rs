@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crossfade::config::{Config as Settings, Wishes};
 use crossfade::mapping::Mapping;
-use crossfade::plan::{Config, Desired, FoundTopic, KNOWN_CONFIGS, Observed, Partition, Seen, Source, import, steps};
+use crossfade::plan::{
+    Config, Desired, FoundTopic, KNOWN_CONFIGS, Observed, Partition, Schemas, Seen, Source, import, steps,
+};
 use crossfade::port::memory_admin::MemoryAdmin;
 use crossfade::port::topic_admin::{Scope, TopicAdmin, Topics};
 use proptest::prelude::*;
@@ -49,10 +51,10 @@ proptest! {
         let nothing = Mapping::parse("m.yaml", "version: 1\ntopics: {}\ntables: {}\n").unwrap();
         let desired = Desired::new("m", &nothing, Vec::new(), None, &wishes, Vec::new()).unwrap();
         prop_assert_eq!(desired.topics.len(), 200);
-        prop_assert_eq!(steps(&desired, &observed), []);
+        prop_assert_eq!(steps(&desired, &observed, &Schemas::none()), []);
         // One odd change of somebody else, and the plan is no longer empty.
         let mut changed = observed.clone();
         changed.topics.values_mut().next().unwrap().partitions.clear();
-        prop_assert_ne!(steps(&desired, &changed), []);
+        prop_assert_ne!(steps(&desired, &changed, &Schemas::none()), []);
     }
 }

@@ -167,7 +167,7 @@ fn show(context: &Context, plan: &Plan, applied: &[Applied], error: Option<&Erro
             ui.line(grid(&["item", "result", "changes", "took"], &rows, ui.width()))?;
         }
         if error.is_none() {
-            ui.note(format!("next: {}", context.command("provision check")));
+            ui.note(format!("next: {}", context.command("replay")));
         }
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// Topic configs of Apache Kafka up to 4.1; brokers may know others.
+/// Topic configs of Apache Kafka 4.1; brokers may know others.
 pub const KNOWN: &[&str] = &[
     "cleanup.policy",
     "compression.gzip.level",
@@ -20,11 +20,8 @@ pub const KNOWN: &[&str] = &[
     "local.retention.ms",
     "max.compaction.lag.ms",
     "max.message.bytes",
-    "message.downconversion.enable",
-    "message.format.version",
     "message.timestamp.after.max.ms",
     "message.timestamp.before.max.ms",
-    "message.timestamp.difference.max.ms",
     "message.timestamp.type",
     "min.cleanable.dirty.ratio",
     "min.compaction.lag.ms",

@@ -109,7 +109,9 @@ impl Step {
         self.answer = Some(words.to_owned());
         // The change that was in doubt, or that the words speak of, else the first.
         let doubted = self.changes.iter().position(|change| !change.note.is_empty());
-        let named = self.changes.iter().position(|change| !change.field.is_empty() && words.contains(&change.field));
+        let named = (0..self.changes.len()).filter(|at| words.contains(&self.changes[*at].field));
+        let named =
+            named.max_by_key(|at| self.changes[*at].field.len()).filter(|at| !self.changes[*at].field.is_empty());
         if let Some(change) = self.changes.get_mut(named.or(doubted).unwrap_or(0)) {
             change.risk = Risk::Impossible;
             change.reason = "broker-refuses".to_owned();

@@ -112,7 +112,11 @@ fn a_topic_with_other_partitions_than_planned_is_refused() {
     shop.expect(&["provision", "apply"], 0);
     edit(&shop, "mapping.yaml", "partitions: 2", "partitions: 5");
     for args in LOG_USERS {
-        refuses(&shop, args, 3, &["topic 'shop.rows' of embedded", "has 2 partitions, planned are 5", "help: "]);
+        let says: &[&str] = match args[0] {
+            "provision" => &["shop.rows partitions 2 → 5", "--allow partitions-added --confirm shop.rows"],
+            _ => &["topic 'shop.rows' of embedded", "has 2 partitions, planned are 5", "help: "],
+        };
+        refuses(&shop, args, 3, says);
     }
 }
 

@@ -57,6 +57,15 @@ impl Checks<'_> {
         self.tell(code, subject, Severity::Note, text, None);
     }
 
+    /// Whether a broker answered; of one that died the metadata speaks as of a living one for some seconds.
+    fn lives(&self, id: i32) -> bool {
+        self.observed.brokers.known().is_none_or(|brokers| brokers.iter().any(|broker| broker.id == id))
+    }
+
+    fn in_sync_now(&self, partition: &Partition) -> usize {
+        partition.in_sync.iter().filter(|id| self.lives(**id)).count()
+    }
+
     fn topic(&mut self, topic: &DesiredTopic, found: &FoundTopic, days: u64) {
         self.fine("exists", &topic.name, "the topic exists");
         if !matches!(self.observed.brokers, Seen::NotHere(_)) {
@@ -104,21 +113,25 @@ impl Checks<'_> {
             let numbers = found.partitions.iter().enumerate().filter(|(_, partition)| wanted(partition));
             numbers.map(|(number, _)| number.to_string()).collect()
         };
-        let offline = listed(&|partition| partition.leader.is_none());
+        // A leader that has just died may still be named.
+        let offline = listed(&|partition| !partition.leader.is_some_and(|id| self.lives(id)));
         if offline.is_empty() {
             self.fine("offline", &topic.name, "every partition has a leader");
         } else {
             let text = format!("no leader for partition {}: nothing can be read or written there", offline.join(", "));
             self.tell("offline", &topic.name, Severity::Failure, text, Some("start the brokers that hold it"));
         }
-        let behind = listed(&|partition| partition.in_sync.len() < partition.replicas.len());
+        let behind = listed(&|partition| self.in_sync_now(partition) < partition.replicas.len());
         if behind.is_empty() {
             self.fine("under-replicated", &topic.name, "every copy is in sync");
         } else {
             let missing: BTreeSet<i32> = found
                 .partitions
                 .iter()
-                .flat_map(|partition| partition.replicas.iter().filter(|id| !partition.in_sync.contains(id)).copied())
+                .flat_map(|partition| {
+                    let there = |id: &&i32| partition.in_sync.contains(id) && self.lives(**id);
+                    partition.replicas.iter().filter(move |id| !there(id)).copied()
+                })
                 .collect();
             let missing: Vec<String> = missing.iter().map(i32::to_string).collect();
             let text = format!("partition {} lacks the copies of broker {}", behind.join(", "), missing.join(", "));
@@ -156,7 +169,7 @@ impl Checks<'_> {
         } else {
             self.fine(code, &topic.name, format!("{wanted} of {copies} copies must be in sync"));
         }
-        let short = found.partitions.iter().filter(|partition| (partition.in_sync.len() as u64) < wanted).count();
+        let short = found.partitions.iter().filter(|partition| (self.in_sync_now(partition) as u64) < wanted).count();
         if short > 0 && wanted <= copies {
             let text = format!(
                 "{} below min.insync.replicas={wanted}: writers are refused",

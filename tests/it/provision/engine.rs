@@ -88,7 +88,7 @@ fn a_refusal_ends_the_run_there_and_the_next_run_goes_on() {
 }
 
 #[test]
-fn nothing_is_made_before_it_is_announced() {
+fn i06_nothing_is_made_before_it_is_announced() {
     struct Refusing;
     impl Record for Refusing {
         fn announce(&self, _: &Step) -> Result<u64> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use crossfade::base::{Kind, Result, rfc3339};
+use crossfade::base::{Kind, Result, Verdict, rfc3339};
 use crossfade::diff::{Checked, Outcome, Severity, checked_verdict};
 use crossfade::plan::{self, Schemas, Seen};
 use crossfade::port::event_log::EventLog;
@@ -102,10 +102,11 @@ pub(super) fn run(args: &CheckArgs, context: &Context) -> Result<Exit> {
         ("topics planned", desired.topics.len().to_string()),
         ("days planned", planned.days.to_string()),
     ];
-    let next = match plan.steps.is_empty() {
-        true => context.command("replay"),
-        false => context.command("provision plan"),
-    };
+    let next = context.command(match (verdict, plan.steps.is_empty()) {
+        (_, false) => "provision plan",
+        (Verdict::Pass, true) => "replay",
+        (_, true) => "provision check",
+    });
     let outcome = Outcome {
         title: "provision check".to_owned(),
         migration: desired.migration.clone(),
@@ -125,5 +126,8 @@ pub(super) fn run(args: &CheckArgs, context: &Context) -> Result<Exit> {
         next: Some(next),
     };
     reports.write(&outcome, &context.ui)?;
+    if args.probe {
+        context.ui.note(format!("a projection stands behind the probes until the next {}", context.command("project")));
+    }
     Ok(Exit::of_verdict(verdict))
 }

@@ -210,10 +210,13 @@ impl Checks<'_> {
         if retention == u64::MAX || !has_policy(policy, "delete") {
             return self.fine(code, &topic.name, "nothing expires");
         }
-        let kept = retention / DAY;
-        let text = format!("records expire after {}, the migration is planned for {days}", counted(kept, "day"));
+        let kept = match retention {
+            DAY.. => counted(retention / DAY, "day"),
+            _ => counted(retention / (DAY / 24), "hour"),
+        };
+        let text = format!("records expire after {kept}, the migration is planned for {}", counted(days, "day"));
         if topic.event_store {
-            let text = format!("events expire after {}: state is rebuilt from all of them", counted(kept, "day"));
+            let text = format!("events expire after {kept}: state is rebuilt from all of them");
             self.tell(code, &topic.name, Severity::Failure, text, Some("set retention.ms=-1"));
         } else if retention < days.saturating_mul(DAY) {
             let help = "raise retention.ms, or lower planned.days if the migration is to be shorter";

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::base::words::counted;
-use crate::plan::{Change, Kind, Op, Plan, Risk, Step, WayBack};
+use crate::plan::{Action, Change, Kind, Op, Plan, Risk, Step, WayBack};
 
 /// Kind of change, with the words for one of it.
 const KINDS: [(Kind, &str); 7] = [
@@ -58,9 +58,16 @@ fn one(text: &mut String, step: &Step) {
         };
         let _ = writeln!(text, "{}{indent} {what}{values}{}", sign(change), warning(change));
     }
-    if let Some(answer) = step.answer.as_ref().filter(|answer| *answer != "fine") {
-        let _ = writeln!(text, "     the brokers say: {answer}");
+    // That access rules cannot be tried goes without saying; a refusal stands at its change.
+    let told =
+        step.answer.as_ref().filter(|answer| answer.starts_with("not asked") && step.action().is_some_and(untried));
+    if let Some(answer) = told {
+        let _ = writeln!(text, "     {answer}");
     }
+}
+
+fn untried(action: &Action) -> bool {
+    !matches!(action, Action::CreateAcls { .. })
 }
 
 fn sign(change: &Change) -> char {

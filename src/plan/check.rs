@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::change::{Kind, Risk};
+use super::change::{Change, Kind, Risk};
 use super::configs::{has_policy, limit, same};
 use super::desired::{Desired, DesiredTopic, Owner};
 use super::document::{Plan, sentence};
@@ -30,6 +30,7 @@ pub fn check(desired: &Desired, observed: &Observed, schemas: &Schemas, plan: &P
     checks.schemas(schemas, plan);
     checks.access(desired);
     checks.cluster();
+    checks.groups();
     checks.found
 }
 
@@ -229,7 +230,10 @@ impl Checks<'_> {
     /// What `apply` would change, as findings.
     fn drift(&mut self, desired: &Desired, plan: &Plan) {
         let mut drifted: BTreeSet<&str> = BTreeSet::new();
-        for change in plan.changes().filter(|change| !matches!(change.kind, Kind::Topic | Kind::Acl)) {
+        // What a missing topic lacks is told by its absence.
+        let told =
+            |change: &&Change| !matches!(change.kind, Kind::Topic | Kind::Acl) && change.reason != "topic-missing";
+        for change in plan.changes().filter(told) {
             let help = match change.risk {
                 Risk::Impossible => None,
                 Risk::NeedsFlag => Some(format!("{APPLY} --allow {}", change.reason)),
@@ -344,6 +348,18 @@ impl Checks<'_> {
     }
 }
 
+impl Checks<'_> {
+    /// The migration's consumer groups, as they are.
+    fn groups(&mut self) {
+        for group in self.observed.groups.known().into_iter().flatten() {
+            let members = counted(group.members as u64, "member");
+            let partitions = counted(group.offsets.len() as u64, "partition");
+            let text = format!("{}, {members}, positions in {partitions}", group.state.to_lowercase());
+            self.fine("group", &group.name, text);
+        }
+    }
+}
+
 /// Whether one rack can take all copies of a partition away; nothing is said where brokers have no racks.
 fn racks(brokers: &[Broker], found: &FoundTopic) -> Option<(Severity, String)> {
     let rack: BTreeMap<i32, &str> =
@@ -362,3 +378,6 @@ fn racks(brokers: &[Broker], found: &FoundTopic) -> Option<(Severity, String)> {
         (Severity::Warning, format!("all copies of partition {} stand on one rack", narrow.join(", ")))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,28 +8,31 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crossfade::acc;
 use crossfade::base::{Error, Kind, Millis, Result};
-use crossfade::config::{Config, Home, KafkaHome, Store};
+use crossfade::config::{Config, Home, KafkaHome, PostgresStore as PostgresStoreAt, Store};
 use crossfade::control::{Holder, Lock, Process, missing_topics};
 use crossfade::demo::{self, Sizes};
 use crossfade::embedded::{EmbeddedLog, nothing_yet};
 use crossfade::journal::{SqliteJournal, contains};
 use crossfade::kafka::{KafkaAdmin, KafkaLog, KafkaSettings, Secret, Security};
-use crossfade::mapping::Mapping;
+pub(crate) use crossfade::mapping::fit::Unmapped;
 use crossfade::mapping::init::Schema;
+use crossfade::mapping::{Carried, Mapping, Types};
 use crossfade::plan::{Desired, DesiredSchemas, Step};
 use crossfade::port::boundary::boundary;
 use crossfade::port::event_log::{EventLog, own_topics};
 use crossfade::port::journal::{Entry, Journal, Stage};
+use crossfade::port::legacy_source::LegacySource;
 use crossfade::port::memory_admin::MemoryAdmin;
 use crossfade::port::memory_log::MemoryLog;
 use crossfade::port::registry::Registry;
 use crossfade::port::row_store::RowStore;
 use crossfade::port::topic_admin::TopicAdmin;
+use crossfade::postgres::store::PostgresStore;
+use crossfade::postgres::{Login, PostgresSource};
 use crossfade::provision::Record;
 use crossfade::registry::{FolderRegistry, HttpRegistry, Password, RegistrySettings};
 use crossfade::sqlite::scratch;
 use crossfade::sqlite::source::SqliteSource;
-pub(crate) use crossfade::sqlite::source::Unmapped;
 use crossfade::sqlite::store::SqliteStore;
 
 use crate::ui::{Reporter, Stop, Ui};
@@ -84,6 +87,7 @@ impl Context {
         let config = load_config(file)?;
         let mapping = match &config.mapping {
             Some(path) => Mapping::parse(&path.display().to_string(), &read_text(path)?)?,
+            None if matches!(config.legacy, Store::Postgres(_)) => acc::postgres_mapping()?,
             None => acc::mapping()?,
         };
         let wished = config.wishes.topics.iter();
@@ -99,14 +103,56 @@ impl Context {
         Reporter::new(&self.ui, &self.stop)
     }
 
-    pub(crate) fn source(&self, legacy_stopped: bool) -> Result<SqliteSource> {
-        let Store::Sqlite(path) = &self.config.legacy;
-        SqliteSource::open(path, Arc::clone(&self.mapping), legacy_stopped)
+    pub(crate) fn source(&self, legacy_stopped: bool) -> Result<Box<dyn LegacySource>> {
+        let mapping = Arc::clone(&self.mapping);
+        Ok(match &self.config.legacy {
+            Store::Sqlite(path) => Box::new(SqliteSource::open(path, mapping, legacy_stopped)?),
+            Store::Postgres(store) => Box::new(PostgresSource::open(login(store)?, mapping)?),
+        })
     }
 
     pub(crate) fn store(&self) -> Result<Box<dyn RowStore>> {
-        let Store::Sqlite(path) = &self.config.projection;
-        Ok(Box::new(SqliteStore::new(path)))
+        Ok(match &self.config.projection {
+            Store::Sqlite(path) => Box::new(SqliteStore::new(path)),
+            // A projection is this tool's own: no query on it is too long.
+            Store::Postgres(store) => Box::new(PostgresStore::new(Login { statement_timeout_ms: 0, ..login(store)? })),
+        })
+    }
+
+    /// The same, with its folder made.
+    pub(crate) fn make_store(&self) -> Result<Box<dyn RowStore>> {
+        if let Some(path) = self.config.projection.file() {
+            make_folder_of(path)?;
+        }
+        self.store()
+    }
+
+    /// What a projection of another kind than the legacy cannot show as it is, before it is made.
+    pub(crate) fn across_kinds(&self) -> Vec<String> {
+        let columns = |wanted: &dyn Fn(&str) -> bool| {
+            let of = |table: &crossfade::mapping::Table| {
+                let found = table.columns.iter().filter(|column| wanted(&column.declared));
+                found.map(|column| format!("{}.{}", table.name, column.name)).collect::<Vec<_>>()
+            };
+            self.mapping.tables.iter().flat_map(of).collect::<Vec<String>>()
+        };
+        let mut lines = Vec::new();
+        match (self.mapping.types, &self.config.projection) {
+            (Types::Postgres, Store::Sqlite(_)) => {
+                let reals = columns(&|declared| Carried::of(declared) == Carried::Real);
+                if !reals.is_empty() {
+                    let reals = reals.join(", ");
+                    lines.push(format!("SQLite has no NaN: an event with one in {reals} ends the projection"));
+                }
+                lines.push("SQLite has fewer types: numerics, times, UUIDs and JSON are kept as their exact text".to_owned());
+            }
+            (Types::Sqlite, Store::Postgres(_)) => lines.push(
+                "PostgreSQL columns have one type: a value of another class (or text with NUL) is NULL in its column and exact in _cf_exact"
+                    .to_owned(),
+            ),
+            _ => {}
+        }
+        lines
     }
 
     /// A projection for this run only.
@@ -205,9 +251,10 @@ impl Context {
 
     /// Opens a file for a result, before the work begins, so that a bad path fails in the first second.
     pub(crate) fn create_output(&self, path: &Path) -> Result<std::fs::File> {
-        let Store::Sqlite(legacy) = &self.config.legacy;
-        let Store::Sqlite(projection) = &self.config.projection;
-        let mut taken = vec![legacy.clone(), projection.clone(), self.journal_path(), self.config.file.clone()];
+        let mut taken = vec![self.journal_path(), self.config.file.clone()];
+        taken.extend(
+            [&self.config.legacy, &self.config.projection].iter().filter_map(|store| store.file()).map(Path::to_owned),
+        );
         taken.extend(self.config.mapping.clone());
         if let Home::Embedded(log) = &self.config.log {
             taken.push(log.clone());
@@ -462,14 +509,31 @@ fn named<T>(key: &str, result: Result<T>) -> Result<T> {
     result.map_err(|error| Error::config(format!("'log.kafka.security.{key}' is of no use")).because(error))
 }
 
-/// Describes a store for `init`.
-pub(crate) fn describe_store(path: &Path) -> Result<Schema> {
+/// A password from the variable of its store, else from its file.
+fn login(store: &PostgresStoreAt) -> Result<Login> {
+    let password = match (env(store.password_variable), &store.password_file) {
+        (Some(password), _) => Some(password),
+        (None, Some(file)) => Some(read_text(file)?.trim_end_matches(['\r', '\n']).to_owned()),
+        (None, None) => None,
+    };
+    Ok(Login { place: store.place.clone(), password, statement_timeout_ms: store.statement_timeout_ms })
+}
+
+/// Describes a file for `init`.
+pub(crate) fn describe_file(path: &Path) -> Result<Schema> {
     crossfade::sqlite::introspect::describe(path)
+}
+
+/// Describes a schema of a server for `init`, and names its functions.
+pub(crate) fn describe_server(store: &PostgresStoreAt) -> Result<(Schema, Vec<String>)> {
+    let described = crossfade::postgres::describe(&login(store)?)?;
+    Ok((described.schema, described.functions))
 }
 
 /// Why `replay` would not read the store while its writers run, if so.
 pub(crate) fn unsafe_live(path: &Path) -> Option<String> {
     let nothing = Mapping {
+        types: Types::Sqlite,
         topics: Vec::new(),
         tables: Vec::new(),
         never: Vec::new(),

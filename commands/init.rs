@@ -7,23 +7,26 @@ use clap::Args;
 use crossfade::acc;
 use crossfade::base::words::counted;
 use crossfade::base::{Error, Result};
+use crossfade::config::{Postgres, PostgresStore};
+use crossfade::mapping::Types;
 use crossfade::mapping::init::{Schema, init};
 use serde_json::json;
 
-use crate::context::{command_of, describe_store, unsafe_live, write_text};
+use crate::context::{command_of, describe_file, describe_server, unsafe_live, write_text};
 use crate::error::Exit;
 use crate::ui::{Output, Ui};
 
 const EXAMPLES: &str = "\
 Examples:
   crossfade init --from sqlite:data/app.db
+  crossfade init --from 'postgres://reader@db.example/app?sslmode=verify-full'
   crossfade --config shop/crossfade.yaml init --from sqlite:/var/lib/shop/shop.db --migration shop";
 
 /// Look at a legacy store and write crossfade.yaml, and a mapping where no preset fits
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct InitArgs {
-    /// The legacy store: sqlite:FILE
+    /// The legacy store: sqlite:FILE, or postgres://user@host/database (its password in CROSSFADE_LEGACY_PASSWORD)
     #[arg(long, value_name = "STORE")]
     from: String,
     /// Name of the migration; becomes part of topic names
@@ -32,28 +35,14 @@ pub(crate) struct InitArgs {
 }
 
 pub(crate) fn run(args: &InitArgs, file: &Path, ui: &Ui) -> Result<Exit> {
-    let store = match args.from.split_once(':') {
-        Some(("sqlite", path)) if !path.is_empty() => PathBuf::from(path),
-        _ => {
-            let message = format!("'--from' is sqlite:FILE, found '{}'", args.from);
-            let hint = match args.from.split_once(':') {
-                None if !args.from.is_empty() => format!("write --from sqlite:{}", args.from),
-                _ => "this version reads SQLite files; other kinds of stores come later".to_owned(),
-            };
-            return Err(Error::config(message).hint(hint));
-        }
-    };
-    if !store.exists() {
-        let message = format!("there is no file '{}'", store.display());
-        return Err(Error::connect(message).hint("check the path; a relative one starts at the current folder"));
-    }
-    let schema = describe_store(&store)?;
-    let preset = acc::recognises(&columns(&schema));
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let from = look(&args.from, folder)?;
+    let schema = &from.schema;
+    let preset = acc::recognises(&columns(schema));
     let migration = match &args.migration {
         Some(name) => name.clone(),
         None if preset => "acc".to_owned(),
-        None => name_of(&store),
+        None => from.name.clone(),
     };
     let mapping_file = file.with_file_name("mapping.yaml");
     for path in [file, mapping_file.as_path()].into_iter().take(if preset { 1 } else { 2 }) {
@@ -63,22 +52,29 @@ pub(crate) fn run(args: &InitArgs, file: &Path, ui: &Ui) -> Result<Exit> {
         }
     }
     if !preset && schema.tables.is_empty() {
-        return Err(Error::refused(format!("'{}' has no table that can be mapped", store.display()))
-            .hint("name the file the legacy system opens, or run this again once its tables are there"));
+        let error = Error::refused(format!("'{}' has no table that can be mapped", from.place));
+        return Err(match schema.unreadable.first() {
+            Some(other) => error.hint(format!("table '{}' cannot be: {}", other.table, other.why)),
+            None => error.hint("name the store the legacy system opens, or run this again once its tables are there"),
+        });
     }
     let (mapping, mut warnings) = if preset {
         (None, Vec::new())
     } else {
-        Some(init(&schema, &migration)).map_or((None, Vec::new()), |(text, warnings)| (Some(text), warnings))
+        Some(init(schema, &migration)).map_or((None, Vec::new()), |(text, warnings)| (Some(text), warnings))
     };
-    warnings.extend(unsafe_live(&store));
+    warnings.extend(from.warning.clone());
+    if preset && schema.types == Types::Postgres {
+        warnings.push(acc::object_set(&schema.views, &from.functions).to_owned());
+    }
     let legacy = if preset { "preset: acc" } else { "mapping: mapping.yaml" };
-    let place = serde_json::to_string(&format!("sqlite:{}", relative(&store, folder).display()))
-        .map_err(|error| Error::failed("the store's path has no text form").because(error))?;
+    let place = serde_json::to_string(&from.setting)
+        .map_err(|error| Error::failed("the store's place has no text form").because(error))?;
     let text = format!(
-        "version: 1\nmigration: {migration}\nlegacy:\n  {legacy}\n  store: {place}\n\
+        "version: 1\nmigration: {migration}\nlegacy:\n  {legacy}\n  store: {place}\n{}\
          # log:                      # the embedded log in .crossfade/log.db, unless a cluster is named:\n\
-         #   kafka: {{bootstrap: [\"127.0.0.1:9092\"]}}\n"
+         #   kafka: {{bootstrap: [\"127.0.0.1:9092\"]}}\n",
+        from.more
     );
     crossfade::config::Config::load(file, &text, &|_| None)?;
     if let Some(mapping) = &mapping {
@@ -91,7 +87,7 @@ pub(crate) fn run(args: &InitArgs, file: &Path, ui: &Ui) -> Result<Exit> {
         } else {
             format!("{}, mapped in {}", counted(schema.tables.len() as u64, "table"), mapping_file.display())
         };
-        ui.line(format!("{}: {what}", store.display()))?;
+        ui.line(format!("{}: {what}", from.place))?;
         for warning in &warnings {
             ui.line(format!("warning: {warning}"))?;
         }
@@ -106,6 +102,80 @@ pub(crate) fn run(args: &InitArgs, file: &Path, ui: &Ui) -> Result<Exit> {
     }
     Ok(Exit::Good)
 }
+
+/// A store that was looked at.
+struct Looked {
+    schema: Schema,
+    functions: Vec<String>,
+    /// For people.
+    place: String,
+    /// As crossfade.yaml says it.
+    setting: String,
+    /// Further lines under `legacy`.
+    more: String,
+    /// A migration's name made of the store's.
+    name: String,
+    warning: Option<String>,
+}
+
+fn look(from: &str, folder: &Path) -> Result<Looked> {
+    match from.split_once(':') {
+        Some(("sqlite", path)) if !path.is_empty() => look_at_file(Path::new(path), folder),
+        Some(("postgres" | "postgresql", _)) => look_at_server(from, folder),
+        _ => {
+            let message = format!("'--from' is sqlite:FILE or postgres://user@host/database, found '{from}'");
+            let hint = match from.split_once(':') {
+                None if !from.is_empty() => format!("write --from sqlite:{from}"),
+                _ => "this version reads SQLite files and PostgreSQL; other kinds of stores come later".to_owned(),
+            };
+            Err(Error::config(message).hint(hint))
+        }
+    }
+}
+
+fn look_at_file(store: &Path, folder: &Path) -> Result<Looked> {
+    if !store.exists() {
+        let message = format!("there is no file '{}'", store.display());
+        return Err(Error::connect(message).hint("check the path; a relative one starts at the current folder"));
+    }
+    Ok(Looked {
+        schema: describe_file(store)?,
+        functions: Vec::new(),
+        place: store.display().to_string(),
+        setting: format!("sqlite:{}", relative(store, folder).display()),
+        more: String::new(),
+        name: name_of(store),
+        warning: unsafe_live(store),
+    })
+}
+
+/// The password comes from its variable: there is no crossfade.yaml yet that could name a file.
+fn look_at_server(from: &str, folder: &Path) -> Result<Looked> {
+    let place = Postgres::parse(from, folder, PASSWORD).map_err(|(message, hint)| {
+        let error = Error::config(format!("'--from': {message}"));
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    })?;
+    let (schema, functions) = describe_server(&PostgresStore {
+        place: place.clone(),
+        password_file: None,
+        password_variable: PASSWORD,
+        statement_timeout_ms: 60_000,
+    })?;
+    Ok(Looked {
+        schema,
+        functions,
+        place: place.describe(),
+        setting: from.to_owned(),
+        more: format!("  # password_file: FILE      # or the variable {PASSWORD}\n"),
+        name: name_of(Path::new(&place.database)),
+        warning: None,
+    })
+}
+
+const PASSWORD: &str = "CROSSFADE_LEGACY_PASSWORD";
 
 fn columns(schema: &Schema) -> BTreeMap<String, Vec<String>> {
     let names = |table: &crossfade::mapping::init::TableSchema| {

@@ -15,7 +15,7 @@ use crossfade::port::event_log::{EventLog, Positions};
 use crossfade::project::{Projected, Projector, snapshot};
 use serde_json::json;
 
-use crate::context::{Context, make_folder_of, now};
+use crate::context::{Context, now};
 use crate::error::Exit;
 use crate::ui::Output;
 
@@ -46,10 +46,11 @@ pub(crate) struct ProjectArgs {
 pub(crate) fn run(args: &ProjectArgs, context: &Context) -> Result<Exit> {
     let log = context.log(false)?;
     require_topics(log.as_ref(), &context.mapping, &context.config.migration)?;
-    let store = context.store()?;
+    let store = context.make_store()?;
     let progress = context.progress();
-    let crossfade::config::Store::Sqlite(path) = &context.config.projection;
-    make_folder_of(path)?;
+    for line in context.across_kinds() {
+        context.ui.note(line);
+    }
     if args.live && context.ui.output == Output::Table {
         context.ui.note("folding events as they come; Ctrl-C ends it");
     }

@@ -15,7 +15,7 @@ use crossfade::port::legacy_source::LegacySource;
 use crossfade::project::Projector;
 use serde_json::json;
 
-use crate::context::{Context, make_folder_of, now};
+use crate::context::{Context, now};
 use crate::error::Exit;
 use crate::report::ReportArgs;
 use crate::ui::Output;
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<Exit> {
     let source = context.source(args.legacy_stopped)?;
     let unmapped = source.check()?;
     if args.dry_run {
-        return crate::diff::dry_run(context, &source, unmapped, args.reports.open(context)?, args.recopy);
+        return crate::diff::dry_run(context, source.as_ref(), unmapped, args.reports.open(context)?, args.recopy);
     }
     let log = context.log(false)?;
     require_topics(log.as_ref(), &context.mapping, &context.config.migration)?;
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<Exit> {
     let began = Instant::now();
     let detail = json!({"source": source.describe(), "log": log.describe(), "recopy": args.recopy, "mapping": context.mapping.hash});
     let done = context.act(log.as_ref(), "replay", &detail, || {
-        let done = copy(args, context, &source, log.as_ref(), quarantine)?;
+        let done = copy(args, context, source.as_ref(), log.as_ref(), quarantine)?;
         let told = json!({"generation": done.state.generation, "count": done.state.count, "rows": done.rows,
             "reconciled": done.reconciled.map(|reconciled| reconciled.events()), "quarantined": done.state.quarantined});
         Ok((done, told))
@@ -122,9 +122,7 @@ fn copy(
     }
     // Ranges copied before a resume may have changed since, and a finished replay is asked for later changes: the fold
     // is brought to the log's end, and what differs becomes events.
-    let store = context.store()?;
-    let crossfade::config::Store::Sqlite(path) = &context.config.projection;
-    make_folder_of(path)?;
+    let store = context.make_store()?;
     let reconcile = Reconcile {
         source,
         log,

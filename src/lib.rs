@@ -17,6 +17,7 @@ pub mod kafka;
 pub mod mapping;
 pub mod plan;
 pub mod port;
+pub mod postgres;
 pub mod project;
 pub mod provision;
 pub mod registry;

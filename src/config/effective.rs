@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use super::kafka::{BOOTSTRAP, KafkaHome};
 use super::raw::RawConfig;
 use super::registry::Registry;
+use super::stores::Store;
 use super::wishes::Wishes;
 use crate::base::yaml::{self, Spanned};
 use crate::base::{Error, Result};
@@ -24,12 +25,6 @@ pub struct Effective {
     pub name: &'static str,
     pub value: String,
     pub origin: Origin,
-}
-
-/// A store by its kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Store {
-    Sqlite(PathBuf),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,18 +137,25 @@ impl Loader<'_> {
         self.note("migration", &migration, Origin::File);
         let (preset, mapping) = self.mapping(&raw)?;
         let (text, at) = self.setting("legacy.store", "CROSSFADE_LEGACY_STORE", Some(&raw.legacy.store), "");
-        let legacy = self.store("legacy.store", &text, at)?;
+        let password = raw.legacy.password_file.as_ref();
+        let legacy = self.store("legacy.store", &text, at, "CROSSFADE_LEGACY_PASSWORD", password)?;
+        let legacy = self.limited(legacy, raw.legacy.statement_timeout_ms.as_ref())?;
         let log = self.log(&raw)?;
         let default = format!("sqlite:{STATE}/projection.db");
         let (text, at) = self.setting("projection", "CROSSFADE_PROJECTION", raw.projection.as_ref(), &default);
-        let projection = self.store("projection", &text, at)?;
-        let (Store::Sqlite(kept), Store::Sqlite(read)) = (&projection, &legacy);
-        if plain(kept) == plain(read) {
+        let password = raw.projection_password_file.as_ref();
+        let projection = self.store("projection", &text, at, "CROSSFADE_PROJECTION_PASSWORD", password)?;
+        let same = match (&projection, &legacy) {
+            (Store::Sqlite(kept), Store::Sqlite(read)) => plain(kept) == plain(read),
+            (Store::Postgres(kept), Store::Postgres(read)) => kept.place.same_place(&read.place),
+            _ => false,
+        };
+        if same {
             let message = "'projection' and 'legacy.store' are the same store";
-            return Err(self.refuse(at, message).hint("give the projection a file of its own"));
+            return Err(self.refuse(at, message).hint("give the projection a file, database or schema of its own"));
         }
         if let Home::Embedded(log) = &log
-            && [kept, read].iter().any(|store| plain(store) == plain(log))
+            && [&projection, &legacy].iter().filter_map(|store| store.file()).any(|store| plain(store) == plain(log))
         {
             let message = "'log.embedded' is the file of another store";
             return Err(self.refuse(raw.log.embedded.as_ref(), message).hint("give the log a file of its own"));
@@ -277,17 +279,6 @@ impl Loader<'_> {
         }
         self.note(name, &at.value.to_string(), Origin::File);
         Ok(at.value)
-    }
-
-    fn store(&self, name: &str, text: &str, at: Option<&Spanned<String>>) -> Result<Store> {
-        let refuse = |message: String| self.refuse(at, &message);
-        match text.split_once(':') {
-            Some(("sqlite", path)) if !path.is_empty() => Ok(Store::Sqlite(self.folder.join(path))),
-            Some((kind @ ("postgres" | "postgresql" | "files" | "http" | "https"), _)) => {
-                Err(refuse(format!("'{name}': this version reads sqlite:FILE only; '{kind}' stores come later")))
-            }
-            _ => Err(refuse(format!("'{name}' is sqlite:FILE, found '{text}'"))),
-        }
     }
 
     /// A refusal with the place in the file, where the value came from there.

@@ -2,13 +2,17 @@
 
 mod effective;
 mod kafka;
+mod place;
 pub mod properties;
 mod raw;
 mod registry;
+mod stores;
 mod wishes;
 
-pub use effective::{Config, Effective, Home, Lookup, Origin, ReplayLimits, Store};
+pub use effective::{Config, Effective, Home, Lookup, Origin, ReplayLimits};
 pub use kafka::{KafkaHome, Security};
+pub use place::{Postgres, SslMode};
 pub use raw::RawConfig;
 pub use registry::Registry;
+pub use stores::{PostgresStore, Store};
 pub use wishes::{Planned, Wishes};

@@ -18,6 +18,8 @@ pub struct RawConfig {
     #[serde(default)]
     pub projection: Option<Spanned<String>>,
     #[serde(default)]
+    pub projection_password_file: Option<Spanned<String>>,
+    #[serde(default)]
     pub topics: IndexMap<String, Spanned<RawTopicWish>>,
     #[serde(default)]
     pub planned: RawPlanned,
@@ -55,6 +57,10 @@ pub struct RawLegacy {
     #[serde(default)]
     pub mapping: Option<Spanned<String>>,
     pub store: Spanned<String>,
+    #[serde(default)]
+    pub password_file: Option<Spanned<String>>,
+    #[serde(default)]
+    pub statement_timeout_ms: Option<Spanned<u64>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -129,6 +129,16 @@ impl<'m> Decoder<'m> {
     }
 }
 
+/// Reads one value in its event form into the chunk.
+pub fn value(json: &str, rows: &mut Rows) -> Result<()> {
+    let corrupt = || Error::corrupt("a value in event form cannot be read");
+    if json.starts_with(['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']) {
+        rows.push(number(json).ok_or_else(corrupt)?);
+        return Ok(());
+    }
+    whole(json, CellSeed(rows)).map_err(|error| corrupt().because(error))
+}
+
 /// Reads one text in its event form.
 pub fn text(json: &str) -> Result<Vec<u8>> {
     let mut cell = Rows::new(1);

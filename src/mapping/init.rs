@@ -7,9 +7,12 @@ mod yaml;
 
 use keys::{PartitionKey, Planned};
 
+use super::Types;
+
 /// What a store says of its tables, in the order they were made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schema {
+    pub types: Types,
     pub tables: Vec<TableSchema>,
     pub views: Vec<String>,
     /// What looks like a table and cannot be read as one.
@@ -53,12 +56,21 @@ pub struct ForeignKey {
     pub columns: Vec<String>,
     pub parent: String,
     pub referenced: Vec<String>,
+    /// Values that are equal to the store may differ as text.
+    pub by_value: bool,
 }
 
 impl Schema {
-    /// A table by its name, in any case.
+    /// Whether the store takes two names for one: SQLite does so in any case.
+    pub fn same(&self, one: &str, two: &str) -> bool {
+        match self.types {
+            Types::Sqlite => one.eq_ignore_ascii_case(two),
+            Types::Postgres => one == two,
+        }
+    }
+
     pub fn table(&self, name: &str) -> Option<&TableSchema> {
-        self.tables.iter().find(|table| table.name.eq_ignore_ascii_case(name))
+        self.tables.iter().find(|table| self.same(&table.name, name))
     }
 }
 
@@ -84,7 +96,11 @@ pub fn init(schema: &Schema, migration: &str) -> (String, Vec<String>) {
             ));
         }
         for column in table.key.iter().filter_map(|name| table.column(name)) {
-            if column.declared.to_ascii_uppercase().contains("BLOB") {
+            let blob = match schema.types {
+                Types::Sqlite => column.declared.to_ascii_uppercase().contains("BLOB"),
+                Types::Postgres => column.declared == "bytea",
+            };
+            if blob {
                 warnings.push(format!(
                     "key column '{}' of table '{}' is declared {}: a row with a blob there cannot become an event",
                     column.name, table.name, column.declared
@@ -104,7 +120,7 @@ pub fn init(schema: &Schema, migration: &str) -> (String, Vec<String>) {
     for other in &left_out {
         warnings.push(format!("table '{}' cannot be mapped: {}", other.table, other.why));
     }
-    (yaml::write(&keys::plan(&mappable), &left_out, migration), warnings)
+    (yaml::write(schema.types, &keys::plan(&mappable), &left_out, migration), warnings)
 }
 
 /// The table's or a column's name that a projection keeps for itself.

@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Types;
+
 /// All tables of a migration in dependency order, parents first.
 #[derive(Clone, Debug, Serialize)]
 pub struct Mapping {
+    /// Whose type names the columns are declared by.
+    #[serde(skip_serializing_if = "Types::is_default")]
+    pub types: Types,
     pub topics: Vec<Topic>,
     pub tables: Vec<Table>,
     /// Tables never to be read; they may exist.
@@ -74,7 +79,7 @@ pub struct Table {
 #[derive(Clone, Debug, Serialize)]
 pub struct Column {
     pub name: String,
-    /// The declared type; decides the affinity in a projection.
+    /// The declared type, by the mapping's [`Types`]; decides the type in a projection.
     pub declared: String,
     /// Computed by the legacy store: compared, never written back.
     pub generated: bool,

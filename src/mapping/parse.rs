@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::Types;
 use super::model::{Column, EventTypes, Key, Mapping, PROBE, Rule, Table, Through, Topic, UpdateType, Use};
 use crate::base::yaml::{self, Spanned};
 use crate::base::{Error, Result, hex};
@@ -14,6 +15,8 @@ use crate::base::{Error, Result, hex};
 #[serde(deny_unknown_fields)]
 pub struct Raw {
     pub version: Spanned<u32>,
+    #[serde(default, skip_serializing_if = "Types::is_default")]
+    pub types: Types,
     pub topics: IndexMap<String, RawTopic>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub never: Vec<String>,
@@ -156,7 +159,7 @@ impl Mapping {
         for (index, table) in tables.iter_mut().enumerate() {
             table.index = index;
         }
-        Self { topics, tables, never: raw.never, uses, hash: String::new() }.sealed()
+        Self { types: raw.types, topics, tables, never: raw.never, uses, hash: String::new() }.sealed()
     }
 
     /// The mapping with other numbers of partitions for some of its topics. Keys lie elsewhere then, so it is another one.

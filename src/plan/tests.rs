@@ -9,10 +9,17 @@ use super::{
     Risk, Role, Schemas, Seen, Source, Step, VERSION, WayBack, fingerprints, observed_hash, of_topic, predict,
 };
 use crate::base::Kind as ErrorKind;
-use crate::mapping::{Mapping, Topic};
+use crate::mapping::{Mapping, Topic, Types};
 
 fn nothing() -> Mapping {
-    Mapping { topics: Vec::new(), tables: Vec::new(), never: Vec::new(), uses: BTreeMap::new(), hash: String::new() }
+    Mapping {
+        types: Types::Sqlite,
+        topics: Vec::new(),
+        tables: Vec::new(),
+        never: Vec::new(),
+        uses: BTreeMap::new(),
+        hash: String::new(),
+    }
 }
 
 fn partition(replicas: &[i32]) -> Partition {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::Result;
+use crate::mapping::fit::Unmapped;
 use crate::mapping::{Rows, Table, Value};
 
 /// Where a table's copy stands: the range key (rowid, or the key columns) of the last row read, in the exact form of
@@ -20,6 +21,10 @@ pub trait LegacySource: Send + Sync {
 
     /// Where it lies, for people.
     fn describe(&self) -> String;
+
+    /// Refuses a mapping the store does not fit: a mapped table or column that is missing or cannot be carried, a column
+    /// that is neither mapped nor on its table's never list, a table that cannot be read. Gives the tables left out.
+    fn check(&self) -> Result<Vec<Unmapped>>;
 
     /// Opens a consistent read snapshot. Never takes a lock the legacy's writers would feel.
     fn snapshot(&self) -> Result<Box<dyn Snapshot>>;

@@ -221,5 +221,5 @@ fn resolve(
     if !referenced[place].iter().any(unique) {
         return Err("what it references is no unique key that SQLite alone could look up");
     }
-    Ok(ForeignKey { columns, parent: parent.name.clone(), referenced: named })
+    Ok(ForeignKey { columns, parent: parent.name.clone(), referenced: named, by_value: false })
 }

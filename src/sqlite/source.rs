@@ -16,7 +16,7 @@ use crate::mapping::init::Schema;
 use crate::mapping::{Mapping, Rows, Table, Value};
 use crate::port::legacy_source::{Cursor, Keep, LegacySource, Snapshot};
 
-pub use super::check::Unmapped;
+pub use crate::mapping::fit::Unmapped;
 
 /// A chunk ends with the row that brings its text and blobs to this many bytes.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -80,6 +80,10 @@ impl LegacySource for SqliteSource {
 
     fn describe(&self) -> String {
         self.path.display().to_string()
+    }
+
+    fn check(&self) -> Result<Vec<Unmapped>> {
+        Self::check(self)
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>> {

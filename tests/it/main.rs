@@ -20,6 +20,7 @@ mod generator;
 mod init_schemas;
 mod log_contract;
 mod placement;
+mod postgres;
 mod provision;
 mod registry_contract;
 mod report;

@@ -40,6 +40,7 @@ const ROOMS: &[(&str, Floor)] = &[
     ("kafka", Floor::Adapters),
     ("embedded", Floor::Adapters),
     ("sqlite", Floor::Adapters),
+    ("postgres", Floor::Adapters),
     ("journal", Floor::Adapters),
     ("registry", Floor::Adapters),
 ];
@@ -72,7 +73,7 @@ const NAMED_BY: &[(&str, &str)] = &[("acc", "commands/init.rs")];
 
 /// What a rule may not name: it is pure and knows neither systems nor threads.
 const IMPURE: &[&str] =
-    &["tokio", "rdkafka", "rusqlite", "std::fs", "std::env", "std::net", "std::process", "std::thread"];
+    &["tokio", "rdkafka", "rusqlite", "postgres", "std::fs", "std::env", "std::net", "std::process", "std::thread"];
 
 /// What the library may not name: only the binary meets the person and its surroundings.
 const OUTSIDE: &[&str] = &["std::env", "std::io::stdin", "std::io::stdout", "std::io::stderr"];

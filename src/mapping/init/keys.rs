@@ -77,8 +77,11 @@ fn reaches(edges: &[Vec<usize>], from: usize, to: usize) -> bool {
     false
 }
 
-/// The foreign key's own columns serve as key when equal to SQLite means equal as text; else the parent row is asked.
+/// The foreign key's own columns serve as key when equal to the store means equal as text; else the parent row is asked.
 fn direct<'a>(table: &'a TableSchema, root: &TableSchema, key: &'a ForeignKey) -> PartitionKey<'a> {
+    if key.by_value {
+        return PartitionKey::Through(key);
+    }
     let mut columns = Vec::with_capacity(root.key.len());
     for name in &root.key {
         let pair = key.referenced.iter().position(|referenced| referenced == name);

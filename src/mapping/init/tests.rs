@@ -31,6 +31,7 @@ fn table(name: &str, columns: &[&str], key: &[&str], foreign: &[(&[&str], &str, 
                 columns: owned(columns),
                 parent: (*parent).to_owned(),
                 referenced: owned(referenced),
+                by_value: false,
             })
             .collect(),
     }
@@ -242,6 +243,7 @@ proptest! {
                 columns: vec![columns[1].clone()],
                 parent: parent.clone(),
                 referenced: key.clone(),
+                by_value: false,
             });
             let foreign_keys = foreign_keys.collect();
             parent = Some(name.clone());

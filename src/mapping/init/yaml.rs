@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{PartitionKey, Planned, TableSchema, Unreadable};
+use super::{PartitionKey, Planned, TableSchema, Types, Unreadable};
 
 /// Words YAML readers may take for something else than text.
 const RESERVED: [&str; 13] =
@@ -12,7 +12,7 @@ const RESERVED: [&str; 13] =
 const LONGEST_SIMPLE_KEY: usize = 500;
 
 /// Writes the file: comment, topic, tables.
-pub(super) fn write(tables: &[Planned<'_>], left_out: &[Unreadable], migration: &str) -> String {
+pub(super) fn write(types: Types, tables: &[Planned<'_>], left_out: &[Unreadable], migration: &str) -> String {
     let topic = scalar(&format!("{migration}.rows"));
     let mut out = String::from(
         "# Which tables become events, and how. Written by `crossfade init` from the store's own schema.\n\
@@ -22,7 +22,8 @@ pub(super) fn write(tables: &[Planned<'_>], left_out: &[Unreadable], migration: 
     for other in left_out {
         push(&mut out, format_args!("# Not mapped: {:?}: {}\n", other.table, other.why));
     }
-    push(&mut out, format_args!("version: 1\ntopics:\n  {topic}:\n    partitions: 6\n"));
+    let types = if types == Types::Postgres { "types: postgres\n" } else { "" };
+    push(&mut out, format_args!("version: 1\n{types}topics:\n  {topic}:\n    partitions: 6\n"));
     out.push_str("    configs:\n      retention.ms: \"-1\"\n");
     out.push_str(if tables.is_empty() { "tables: {}\n" } else { "tables:\n" });
     for planned in tables {

@@ -1,7 +1,7 @@
 //! The tables of a projection: the legacy's columns and declared types, and nothing that would refuse or change a value.
 
 use crate::base::{Error, Result};
-use crate::mapping::{Mapping, Table};
+use crate::mapping::{Carried, Mapping, Table, Types};
 
 /// Columns of the last event, after the cells of the layout.
 const EVENT: &str = "_cf_partition, _cf_offset, _cf_event, _cf_sequence";
@@ -68,10 +68,10 @@ pub(super) struct Shape {
 impl Shape {
     /// The shapes of all tables, or why one of them cannot be kept.
     pub(super) fn all(mapping: &Mapping) -> Result<Vec<Self>> {
-        mapping.tables.iter().map(Self::of).collect()
+        mapping.tables.iter().map(|table| Self::of(table, mapping.types)).collect()
     }
 
-    pub(super) fn of(table: &Table) -> Result<Self> {
+    pub(super) fn of(table: &Table, types: Types) -> Result<Self> {
         refuse_reserved(table)?;
         let by_rowid = table.rowid.is_some();
         let name = quote(&table.name);
@@ -85,7 +85,10 @@ impl Shape {
             .columns
             .iter()
             .zip(&cells)
-            .map(|(column, name)| format!("{name}{}", declared(&column.declared)))
+            .map(|(column, name)| match types {
+                Types::Sqlite => format!("{name}{}", declared(&column.declared)),
+                Types::Postgres => format!("{name} {}", keeping(Carried::of(&column.declared))),
+            })
             .collect();
         columns.extend(
             ["_cf_partition INTEGER", "_cf_offset INTEGER", "_cf_event BLOB", "_cf_sequence INTEGER"].map(String::from),
@@ -154,6 +157,17 @@ fn refuse_reserved(table: &Table) -> Result<()> {
         ))
         .hint("names must not begin with '_cf_': put the column on the table's never list")),
         None => Ok(()),
+    }
+}
+
+/// A type that keeps values of this class as they are. PostgreSQL's own names would not: a numeric would become a real,
+/// and SQLite's own REAL forgets the sign of a zero.
+fn keeping(carried: Carried) -> &'static str {
+    match carried {
+        Carried::Integer => "INTEGER",
+        Carried::Real => "",
+        Carried::Text => "TEXT",
+        Carried::Blob => "BLOB",
     }
 }
 

@@ -43,8 +43,21 @@ fn wrong_types_are_refused_in_words() {
 #[test]
 fn impossible_values_are_refused() {
     config("replay: {transaction_rows: 0}\n", &["crossfade.yaml:6:28: ", "must be at least 1"]);
-    config("projection: sqlight:x.db\n", &["crossfade.yaml:6:13: 'projection' is sqlite:FILE, found 'sqlight:x.db'"]);
-    config("projection: postgres://h/d\n", &["crossfade.yaml:6:13: ", "'postgres' stores come later"]);
+    config(
+        "projection: sqlight:x.db\n",
+        &["crossfade.yaml:6:13: 'projection' is sqlite:FILE or postgres://user@host/database, found 'sqlight:x.db'"],
+    );
+    config("projection: http://h/d\n", &["crossfade.yaml:6:13: ", "'http' stores come later"]);
+    config("projection: postgres://h/d\n", &["crossfade.yaml:6:13: 'projection': the URL names no user", "help: "]);
+    config(
+        "projection: postgres://u:p@h/d\n",
+        &["'projection': a password stands in the URL", "'projection_password_file'", "CROSSFADE_PROJECTION_PASSWORD"],
+    );
+    config("projection: postgres://u@h/d?sslmod=x\n", &["parameter 'sslmod'", "help: did you mean 'sslmode'?"]);
+    config(
+        "projection_password_file: x\n",
+        &["crossfade.yaml:6:27: 'projection_password_file' belongs to a PostgreSQL store"],
+    );
     config("log: {kafka: {bootstrap: []}}\n", &["crossfade.yaml:6:14: ", "names no broker", "help: list at least one"]);
     config("log: {embedded: a.db, kafka: {bootstrap: [a:1]}}\n", &["crossfade.yaml:6:30: give either"]);
 }

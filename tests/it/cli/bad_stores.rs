@@ -164,7 +164,15 @@ fn init_refuses_what_it_cannot_map_and_writes_nothing() {
     init("sqlite:noise.db", 2, &["'noise.db' is not a SQLite database", "help: "]);
     init("sqlite:empty.db", 3, &["'empty.db' has no table that can be mapped", "help: "]);
     init("legacy.db", 2, &["write --from sqlite:legacy.db"]);
-    init("postgres://localhost/shop", 2, &["other kinds of stores come later"]);
+    init("files:.claude-sessions", 2, &["other kinds of stores come later"]);
+    init("postgres://localhost/shop", 2, &["the URL names no user", "help: postgres://user@host"]);
+    let ran = refuses(
+        &shop,
+        &["-c", "new/crossfade.yaml", "init", "--from", "postgres://u:pa55word@localhost/shop"],
+        2,
+        &["a password stands in the URL", "CROSSFADE_LEGACY_PASSWORD"],
+    );
+    assert!(!ran.stderr.contains("pa55word"), "{}", ran.stderr);
     refuses(&shop, &["init", "--from", "sqlite:legacy.db"], 3, &["crossfade.yaml exists already", "--config"]);
 }
 

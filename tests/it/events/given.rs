@@ -61,6 +61,7 @@ pub(super) fn decoded(mapping: &Mapping, value: &[u8], key: &[u8]) -> crossfade:
 
 pub(super) fn mapping(table: Table) -> Mapping {
     Mapping {
+        types: crossfade::mapping::Types::Sqlite,
         topics: Vec::new(),
         tables: vec![table],
         never: Vec::new(),

@@ -7,7 +7,22 @@ use crossfade::base::Kind;
 use crossfade::mapping::Mapping;
 use crossfade::port::row_store::{Change, Mode, RowStore};
 
-use crate::support::store::{Cell, chunk, claim, event, mapping, on_each_kind, positions, put, rows_of, table};
+use crate::support::store::{
+    Cell, Kind as Store, chunk, claim, event, kind, mapping, on_both_stores, on_each_kind, positions, put, rows_of,
+    table,
+};
+
+on_both_stores!(
+    a_new_store_says_so_and_a_claimed_one_says_what_it_holds,
+    i08_an_older_writer_changes_nothing,
+    i08_a_rebuild_fences_the_live_writer_it_replaces,
+    i08_a_claim_waits_for_an_open_transaction_and_then_fences_it,
+    i08_a_crash_before_commit_leaves_the_old_rows_and_positions,
+    i08_an_unfinished_rebuild_is_refused_by_views_and_can_go_on_or_start_again,
+    another_mapping_is_stale_until_a_rebuild,
+    a_view_stays_as_it_was_while_a_writer_commits,
+    reserved_names_are_refused,
+);
 
 fn one_table() -> Arc<Mapping> {
     mapping(vec![table("t", &[("id", "TEXT"), ("body", "TEXT")], &[0])])
@@ -24,7 +39,6 @@ fn with_one_row(store: &dyn RowStore, mapping: &Arc<Mapping>) {
     writer.commit(&positions(&[(0, 1)])).unwrap();
 }
 
-#[test]
 fn a_new_store_says_so_and_a_claimed_one_says_what_it_holds() {
     let mapping = one_table();
     on_each_kind(|store| {
@@ -43,7 +57,6 @@ fn a_new_store_says_so_and_a_claimed_one_says_what_it_holds() {
     });
 }
 
-#[test]
 fn i08_an_older_writer_changes_nothing() {
     let mapping = one_table();
     on_each_kind(|store| {
@@ -70,7 +83,6 @@ fn i08_an_older_writer_changes_nothing() {
     });
 }
 
-#[test]
 fn i08_a_rebuild_fences_the_live_writer_it_replaces() {
     let mapping = one_table();
     on_each_kind(|store| {
@@ -83,7 +95,6 @@ fn i08_a_rebuild_fences_the_live_writer_it_replaces() {
     });
 }
 
-#[test]
 fn i08_a_claim_waits_for_an_open_transaction_and_then_fences_it() {
     let mapping = one_table();
     on_each_kind(|store| {
@@ -101,7 +112,6 @@ fn i08_a_claim_waits_for_an_open_transaction_and_then_fences_it() {
     });
 }
 
-#[test]
 fn i08_a_crash_before_commit_leaves_the_old_rows_and_positions() {
     let mapping = one_table();
     for mode in [Mode::Live, Mode::Rebuild] {
@@ -122,7 +132,6 @@ fn i08_a_crash_before_commit_leaves_the_old_rows_and_positions() {
     }
 }
 
-#[test]
 fn i08_an_unfinished_rebuild_is_refused_by_views_and_can_go_on_or_start_again() {
     let mapping = one_table();
     for again in [Mode::Live, Mode::Rebuild] {
@@ -161,7 +170,6 @@ fn i08_an_unfinished_rebuild_is_refused_by_views_and_can_go_on_or_start_again() 
     }
 }
 
-#[test]
 fn another_mapping_is_stale_until_a_rebuild() {
     let old = one_table();
     let new = mapping(vec![table("other", &[("id", "")], &[0])]);
@@ -179,7 +187,6 @@ fn another_mapping_is_stale_until_a_rebuild() {
     });
 }
 
-#[test]
 fn a_view_stays_as_it_was_while_a_writer_commits() {
     let mapping = one_table();
     on_each_kind(|store| {
@@ -200,7 +207,6 @@ fn a_view_stays_as_it_was_while_a_writer_commits() {
     });
 }
 
-#[test]
 fn reserved_names_are_refused() {
     let tables = [
         table("_CF_meta", &[("id", "")], &[0]),
@@ -210,6 +216,10 @@ fn reserved_names_are_refused() {
     for table in tables {
         let mapping = mapping(vec![table]);
         on_each_kind(|store| {
+            // A prefix of SQLite's own.
+            if mapping.tables[0].name == "sqlite_x" && kind() == Store::Postgres {
+                return;
+            }
             assert_eq!(store.claim(&mapping, Mode::Live).err().unwrap().kind(), Kind::Refused);
             assert_eq!(store.state().unwrap(), None);
         });

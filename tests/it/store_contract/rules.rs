@@ -7,8 +7,17 @@ use crossfade::port::row_store::{LastEvent, Mode, RowStore};
 use proptest::prelude::*;
 
 use crate::support::store::{
-    Cell, claim, delete, event, mapping, on_each_kind, positions, put, rows_of, table, through_parent,
+    Cell, claim, delete, event, mapping, on_both_stores, on_each_kind, positions, put, rows_of, table, through_parent,
 };
+
+on_both_stores!(
+    the_later_offset_wins_in_a_partition_and_the_higher_sequence_across,
+    a_delete_without_a_row_changes_nothing,
+    i03_moves_between_partitions_end_the_same_in_every_interleaving,
+    composite_identities_and_keys_through_parents,
+    a_table_without_a_key_is_kept_by_rowid,
+    any_stream_ends_as_the_rule_says,
+);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Op {
@@ -44,7 +53,6 @@ fn run(store: &dyn RowStore, mapping: &Arc<Mapping>, mode: Mode, each: usize, st
     writer.finish().unwrap();
 }
 
-#[test]
 fn the_later_offset_wins_in_a_partition_and_the_higher_sequence_across() {
     let last = event(1, 50, 500);
     let table = [
@@ -73,7 +81,6 @@ fn the_later_offset_wins_in_a_partition_and_the_higher_sequence_across() {
     }
 }
 
-#[test]
 fn a_delete_without_a_row_changes_nothing() {
     let mapping = one_table();
     for mode in [Mode::Live, Mode::Rebuild] {
@@ -127,7 +134,6 @@ fn moves(visits: i64, deleted: bool) -> ([Vec<Step>; 2], Kept) {
     (streams, end)
 }
 
-#[test]
 fn i03_moves_between_partitions_end_the_same_in_every_interleaving() {
     let mapping = one_table();
     let mut tried = 0;
@@ -146,7 +152,6 @@ fn i03_moves_between_partitions_end_the_same_in_every_interleaving() {
     assert_eq!(tried, 3 + 6 + 10 + 15 + 35);
 }
 
-#[test]
 fn composite_identities_and_keys_through_parents() {
     let columns = [("a", "TEXT"), ("b", "INTEGER"), ("body", "BLOB")];
     let mapping = mapping(vec![through_parent(table("pairs", &columns, &[1, 0]))]);
@@ -167,7 +172,6 @@ fn composite_identities_and_keys_through_parents() {
     }
 }
 
-#[test]
 fn a_table_without_a_key_is_kept_by_rowid() {
     // Every name of the rowid is taken by a column.
     let columns = [("rowid", ""), ("_rowid_", ""), ("oid", "")];
@@ -238,7 +242,6 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
-    #[test]
     fn any_stream_ends_as_the_rule_says(steps in prop::collection::vec(step(), 1..60), each in 1..20usize) {
         let mapping = one_table();
         let expected = model(&steps);

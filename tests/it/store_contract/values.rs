@@ -6,7 +6,17 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
-use crate::support::store::{Cell, cells, claim, event, mapping, on_each_kind, positions, put, rows_of, table};
+use crate::support::store::{
+    Cell, cells, claim, event, mapping, on_both_stores, on_each_kind, positions, put, rows_of, table,
+};
+
+on_both_stores!(
+    i04_every_value_comes_back_as_it_was_put,
+    i04_any_value_may_be_an_identity,
+    i04_any_column_of_a_strict_table_keeps_its_values,
+    nan_is_refused_because_it_would_become_null,
+    a_large_table_is_lent_in_chunks_and_looked_up_by_identity,
+);
 
 /// Types as found in the wild, with every affinity, and some that try to be more than a type.
 const TYPES: &[&str] = &[
@@ -129,7 +139,6 @@ fn numbered(rows: Vec<Vec<Cell>>) -> Vec<(Vec<Cell>, LastEvent)> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
-    #[test]
     fn i04_every_value_comes_back_as_it_was_put(
         rows in prop::collection::vec(prop::collection::vec(value(), TYPES.len()), 1..12),
     ) {
@@ -152,7 +161,6 @@ proptest! {
         }
     }
 
-    #[test]
     fn i04_any_value_may_be_an_identity(values in prop::collection::vec(value(), 1..20), declared in prop::sample::select(TYPES)) {
         let mapping = mapping(vec![table("t", &[("id", declared), ("body", "")], &[0])]);
         let mut ids: Vec<Cell> = values.iter().map(|cell| as_stored(declared, cell, false)).collect();
@@ -182,7 +190,6 @@ proptest! {
         }
     }
 
-    #[test]
     fn i04_any_column_of_a_strict_table_keeps_its_values(values in prop::collection::vec(value(), 1..20)) {
         let mapping = mapping(vec![table("t", &[("id", "INT"), ("anything", "ANY")], &[0])]);
         let stored = values.iter().map(|cell| as_stored("ANY", cell, true));
@@ -196,7 +203,6 @@ proptest! {
     }
 }
 
-#[test]
 fn nan_is_refused_because_it_would_become_null() {
     let mapping = mapping(vec![table("t", &[("id", "INT"), ("real", "REAL")], &[0])]);
     on_each_kind(|store| {
@@ -207,7 +213,6 @@ fn nan_is_refused_because_it_would_become_null() {
     });
 }
 
-#[test]
 fn a_large_table_is_lent_in_chunks_and_looked_up_by_identity() {
     let mapping = mapping(vec![table("t", &[("id", "TEXT"), ("body", "TEXT")], &[0])]);
     let row = |number: i64| vec![Cell::text(&format!("key {number:06}")), Cell::text(&"body ".repeat(200))];

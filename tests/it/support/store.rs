@@ -1,26 +1,63 @@
 //! Mappings, rows and kinds of stores for the contract of the projection.
 
-use std::path::Path;
+use std::cell::Cell as Cell_;
 use std::sync::Arc;
 
-use crossfade::mapping::{Column, EventTypes, Key, Mapping, Row, Rows, Table, Through, Value};
+use crossfade::mapping::{Column, EventTypes, Key, Mapping, Row, Rows, Table, Through, Types, Value};
 use crossfade::port::event_log::Positions;
 use crossfade::port::row_store::{Change, LastEvent, Mode, RowStore, RowView, RowWriter};
+use crossfade::postgres::store::PostgresStore;
 use crossfade::sqlite::store::SqliteStore;
 
-/// Every kind of store the contract is run on: its name, and how to make one in a folder.
-pub const KINDS: &[(&str, Make)] = &[("sqlite", |folder| Arc::new(SqliteStore::new(folder.join("projection.db"))))];
+use super::postgres::Schema;
 
-pub type Make = fn(&Path) -> Arc<dyn RowStore>;
+/// A kind of store the contract is run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Sqlite,
+    Postgres,
+}
 
-/// Runs `test` on a new store of each kind.
+thread_local! {
+    static KIND: Cell_<Kind> = const { Cell_::new(Kind::Sqlite) };
+}
+
+/// Runs a test of the contract on one kind of store.
+pub fn with(kind: Kind, test: impl FnOnce()) {
+    KIND.set(kind);
+    test();
+}
+
+pub fn kind() -> Kind {
+    KIND.get()
+}
+
+/// Runs `test` on a new store of the kind this thread is at.
 pub fn on_each_kind(test: impl Fn(Arc<dyn RowStore>)) {
-    for (kind, make) in KINDS {
-        let folder = tempfile::tempdir().unwrap();
-        eprintln!("store: {kind}");
-        test(make(folder.path()));
+    let folder = tempfile::tempdir().unwrap();
+    match kind() {
+        Kind::Sqlite => test(Arc::new(SqliteStore::new(folder.path().join("projection.db")))),
+        Kind::Postgres => {
+            let schema = Schema::new();
+            test(Arc::new(PostgresStore::new(schema.login())));
+        }
     }
 }
+
+/// Every test of a file for the SQLite store, and for PostgreSQL where there is one.
+macro_rules! on_both_stores {
+    ($($test:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[test] fn $test() { $crate::support::store::with($crate::support::store::Kind::Sqlite, super::$test); })*
+        }
+        mod postgres {
+            $(#[test] #[ignore = "needs PostgreSQL"] fn $test() {
+                $crate::support::store::with($crate::support::store::Kind::Postgres, super::$test);
+            })*
+        }
+    };
+}
+pub(crate) use on_both_stores;
 
 /// An owned value; reals by their bits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,7 +147,14 @@ pub fn through_parent(table: Table) -> Table {
 pub fn mapping(tables: Vec<Table>) -> Arc<Mapping> {
     let tables: Vec<Table> = tables.into_iter().enumerate().map(|(index, table)| Table { index, ..table }).collect();
     let hash = format!("{:?}", tables.iter().map(|table| &table.name).collect::<Vec<_>>());
-    Arc::new(Mapping { topics: Vec::new(), tables, never: Vec::new(), uses: std::collections::BTreeMap::new(), hash })
+    Arc::new(Mapping {
+        types: Types::Sqlite,
+        topics: Vec::new(),
+        tables,
+        never: Vec::new(),
+        uses: std::collections::BTreeMap::new(),
+        hash,
+    })
 }
 
 pub fn event(partition: i32, offset: i64, sequence: i64) -> LastEvent {

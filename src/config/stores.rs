@@ -1,0 +1,114 @@
+//! The stores crossfade.yaml names: the legacy's and the projection's.
+
+use std::path::{Path, PathBuf};
+
+use super::Origin;
+use super::effective::Loader;
+use super::place::Postgres;
+use crate::base::Result;
+use crate::base::yaml::{self, Spanned};
+
+/// Counting a large table takes a while; nothing else takes long.
+const STATEMENT_TIMEOUT_MS: u64 = 300_000;
+
+/// A store by its kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Store {
+    Sqlite(PathBuf),
+    Postgres(PostgresStore),
+}
+
+/// A PostgreSQL store and what a connection to it needs; files are read by whoever connects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostgresStore {
+    pub place: Postgres,
+    pub password_file: Option<PathBuf>,
+    /// The variable that holds the password, before the file.
+    pub password_variable: &'static str,
+    /// No query may take longer.
+    pub statement_timeout_ms: u64,
+}
+
+impl Store {
+    /// The file, where it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Store::Sqlite(path) => Some(path),
+            Store::Postgres(_) => None,
+        }
+    }
+}
+
+impl Loader<'_> {
+    pub(super) fn store(
+        &mut self,
+        name: &'static str,
+        text: &str,
+        at: Option<&Spanned<String>>,
+        variable: &'static str,
+        password: Option<&Spanned<String>>,
+    ) -> Result<Store> {
+        let key = if name == "projection" { "projection_password_file" } else { "legacy.password_file" };
+        let refuse = |message: String| self.refuse(at, &message);
+        let store = match text.split_once(':') {
+            Some(("sqlite", path)) if !path.is_empty() => Store::Sqlite(self.folder.join(path)),
+            Some(("postgres" | "postgresql", _)) => {
+                let given = Postgres::parse(text, &self.folder, &format!("'{key}' or the variable {variable}"));
+                let place = given.map_err(|(message, hint)| {
+                    let error = refuse(format!("'{name}': {message}"));
+                    match hint {
+                        Some(hint) => error.hint(hint),
+                        None => error,
+                    }
+                })?;
+                Store::Postgres(PostgresStore {
+                    place,
+                    password_file: password.map(|file| self.folder.join(&file.value)),
+                    password_variable: variable,
+                    statement_timeout_ms: STATEMENT_TIMEOUT_MS,
+                })
+            }
+            Some((kind @ ("files" | "http" | "https"), _)) => {
+                return Err(refuse(format!(
+                    "'{name}': this version reads sqlite:FILE and postgres://…; '{kind}' stores come later"
+                )));
+            }
+            _ => {
+                return Err(refuse(format!(
+                    "'{name}' is sqlite:FILE or postgres://user@host/database, found '{text}'"
+                )));
+            }
+        };
+        match (&store, password) {
+            (Store::Postgres(_), file) => {
+                let origin = match (self.env)(variable) {
+                    Some(_) => Some(Origin::Environment(variable.to_owned())),
+                    None => file.map(|_| Origin::File),
+                };
+                if let Some(origin) = origin {
+                    let name = if name == "projection" { "projection.password" } else { "legacy.password" };
+                    self.note(name, "***", origin);
+                }
+            }
+            (Store::Sqlite(_), Some(file)) => {
+                let message = format!("'{key}' belongs to a PostgreSQL store; a SQLite file has no password");
+                return Err(yaml::refuse_at(&self.name, file, message));
+            }
+            (Store::Sqlite(_), None) => {}
+        }
+        Ok(store)
+    }
+
+    pub(super) fn limited(&mut self, store: Store, timeout: Option<&Spanned<u64>>) -> Result<Store> {
+        match (store, timeout) {
+            (Store::Postgres(store), at) => {
+                let statement_timeout_ms = self.number("legacy.statement_timeout_ms", at, STATEMENT_TIMEOUT_MS)?;
+                Ok(Store::Postgres(PostgresStore { statement_timeout_ms, ..store }))
+            }
+            (Store::Sqlite(_), Some(at)) => {
+                Err(yaml::refuse_at(&self.name, at, "'legacy.statement_timeout_ms' belongs to a PostgreSQL store"))
+            }
+            (store, None) => Ok(store),
+        }
+    }
+}

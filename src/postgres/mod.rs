@@ -1,0 +1,15 @@
+//! PostgreSQL as legacy store and as projection.
+
+mod catalog;
+mod fault;
+mod form;
+mod plan;
+mod read;
+mod server;
+mod source;
+pub mod store;
+mod time;
+
+pub use catalog::Described;
+pub use server::{Login, describe};
+pub use source::PostgresSource;

@@ -1,0 +1,61 @@
+//! Timestamps as text, from PostgreSQL's microseconds since 2000.
+
+use std::io::Write;
+
+const DAY: i64 = 86_400_000_000;
+
+/// Writes a timestamp as RFC 3339 with six digits, `zone` behind it; years before 1 as PostgreSQL does, with BC at the
+/// end. Every text reads back in PostgreSQL as the same timestamp.
+pub(super) fn write(micros: i64, zone: &str, out: &mut Vec<u8>) {
+    match micros {
+        i64::MAX => return out.extend_from_slice(b"infinity"),
+        i64::MIN => return out.extend_from_slice(b"-infinity"),
+        _ => {}
+    }
+    let (days, rest) = (micros.div_euclid(DAY), micros.rem_euclid(DAY));
+    let (year, month, day) = civil(days + 10_957);
+    let before_christ = year < 1;
+    let year = if before_christ { 1 - year } else { year };
+    let (seconds, fraction) = (rest / 1_000_000, rest % 1_000_000);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    // Writing to a vector cannot fail.
+    let _ = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction:06}{zone}");
+    if before_christ {
+        out.extend_from_slice(b" BC");
+    }
+}
+
+/// Year, month and day of a day counted from 1970, in the proleptic Gregorian calendar.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::write;
+
+    #[test]
+    fn timestamps_are_written_with_all_six_digits() {
+        for (micros, text) in [
+            (0, "2000-01-01T00:00:00.000000Z"),
+            (809_996_676_171_000, "2025-08-31T23:04:36.171000Z"),
+            (-1, "1999-12-31T23:59:59.999999Z"),
+            (-63_082_281_600_000_000, "0001-01-01T00:00:00.000000Z"),
+            (-63_082_281_600_000_001, "0001-12-31T23:59:59.999999Z BC"),
+            (i64::MAX, "infinity"),
+            (i64::MIN, "-infinity"),
+        ] {
+            let mut out = Vec::new();
+            write(micros, "Z", &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), text);
+        }
+    }
+}

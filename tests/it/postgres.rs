@@ -1,0 +1,8 @@
+//! PostgreSQL as legacy store and as projection, on a real server.
+
+mod acc;
+mod across;
+mod faults;
+mod init;
+mod resumes;
+mod values;

@@ -1,0 +1,141 @@
+//! The PostgreSQL server of the tests: databases and schemas of a test's own.
+
+use crossfade::config::Postgres;
+use crossfade::postgres::Login;
+use postgres::{Client, NoTls};
+
+/// The server; a test that asks for it is `#[ignore = "needs PostgreSQL"]`.
+fn server() -> (String, String) {
+    let named = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run tests/run"));
+    (named("CROSSFADE_TEST_POSTGRES"), named("CROSSFADE_TEST_POSTGRES_PASSWORD"))
+}
+
+pub fn password() -> String {
+    server().1
+}
+
+fn place(url: &str) -> Postgres {
+    Postgres::parse(url, std::path::Path::new(""), "").unwrap()
+}
+
+fn login(url: &str) -> Login {
+    Login { place: place(url), password: Some(password()), statement_timeout_ms: 60_000 }
+}
+
+fn connect(url: &str) -> Client {
+    let place = place(url);
+    postgres::Config::new()
+        .host(&place.host)
+        .port(place.port)
+        .user(&place.user)
+        .dbname(&place.database)
+        .password(password())
+        .connect(NoTls)
+        .unwrap()
+}
+
+fn unique() -> String {
+    format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..12])
+}
+
+/// A schema of the server's own database, dropped with this.
+pub struct Schema {
+    pub name: String,
+}
+
+impl Schema {
+    pub fn new() -> Self {
+        Self { name: unique() }
+    }
+
+    pub fn login(&self) -> Login {
+        login(&format!("{}?schema={}", server().0, self.name))
+    }
+}
+
+impl Drop for Schema {
+    fn drop(&mut self) {
+        let _ = connect(&server().0)
+            .batch_execute(&format!("SET lock_timeout = '5s'; DROP SCHEMA IF EXISTS {} CASCADE", self.name));
+    }
+}
+
+/// A database, dropped with this.
+pub struct Database {
+    pub name: String,
+}
+
+impl Database {
+    pub fn new() -> Self {
+        let name = unique();
+        connect(&server().0).batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
+        Self { name }
+    }
+
+    pub fn with(sql: &str) -> Self {
+        let database = Self::new();
+        database.execute(sql);
+        database
+    }
+
+    /// Its URL, without a password.
+    pub fn url(&self) -> String {
+        let server = server().0;
+        format!("{}/{}", server.rsplit_once('/').unwrap().0, self.name)
+    }
+
+    /// The same for another role.
+    pub fn url_of(&self, user: &str) -> String {
+        self.url().replacen("tester@", &format!("{user}@"), 1)
+    }
+
+    pub fn connect(&self) -> Client {
+        connect(&self.url())
+    }
+
+    #[track_caller]
+    pub fn execute(&self, sql: &str) {
+        self.connect().batch_execute(sql).unwrap_or_else(|error| panic!("{error:?} in {sql:.2000}"));
+    }
+
+    /// The first column of what a statement selects, as text.
+    #[track_caller]
+    pub fn column(&self, sql: &str) -> Vec<String> {
+        let rows = self.connect().query(sql, &[]).unwrap_or_else(|error| panic!("{error:?} in {sql}"));
+        rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or_else(|| "NULL".to_owned())).collect()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let _ = connect(&server().0).batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+    }
+}
+
+/// A migration whose legacy store is a database; `of` are further lines under `legacy:`, and more of the file.
+pub fn migration(log: super::cli::Log, database: &Database, of: &str, more: &str) -> super::cli::Migration {
+    let legacy = format!("{of}  store: {}\n  password_file: password\n", database.url());
+    let migration = super::cli::Migration::new(log, &legacy, more);
+    std::fs::write(migration.path("password"), format!("{}\n", password())).unwrap();
+    migration
+}
+
+/// Where the projection lies: a schema of the same database, or the usual file.
+pub fn projection(database: &Database, in_postgres: bool) -> String {
+    if !in_postgres {
+        return String::new();
+    }
+    format!("projection: {}?schema=projected\nprojection_password_file: password\n", database.url())
+}
+
+/// Fails unless both schemas hold the same rows of a table, judged by the server alone; gives their number.
+#[track_caller]
+pub fn same_rows(database: &Database, table: &str, columns: &[&str]) -> u64 {
+    let columns = columns.iter().map(|column| format!("\"{column}\"::text")).collect::<Vec<_>>().join(", ");
+    let rows = |schema: &str| format!("SELECT {columns} FROM {schema}.{table}");
+    for (one, two) in [("public", "projected"), ("projected", "public")] {
+        let only = format!("SELECT x::text FROM ({} EXCEPT ALL {}) AS x LIMIT 3", rows(one), rows(two));
+        assert_eq!(database.column(&only), Vec::<String>::new(), "rows of {table} in {one} only");
+    }
+    database.column(&format!("SELECT count(*)::text FROM projected.{table}"))[0].parse().unwrap()
+}

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::Result;
 use crate::mapping::fit::Unmapped;
 use crate::mapping::{Rows, Table, Value};
+use crate::port::change_source::Position;
 
 /// Where a table's copy stands: the range key (rowid, or the key columns) of the last row read, in the exact form of
 /// event rows. Empty before the first row.
@@ -39,6 +40,12 @@ pub trait Snapshot: Send {
     fn tables(&self) -> Result<Vec<String>>;
 
     fn count(&mut self, table: &Table) -> Result<u64>;
+
+    /// Where the capture of changes stands in this view: what lies before is in the rows, and nothing behind. `None`
+    /// where none is installed.
+    fn position(&mut self) -> Result<Option<Position>> {
+        Ok(None)
+    }
 
     /// Lends the rows whose identity `keep` accepts, in chunks and in any order. Costs less than reading them all.
     fn pick(&mut self, table: &Table, keep: Keep<'_>, each: &mut dyn FnMut(&Rows) -> Result<()>) -> Result<()>;

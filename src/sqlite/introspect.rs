@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, ErrorCode, Result};
 
 use super::error::{explain, open_read_only};
+use super::outbox::KEPT;
 use super::plan::{KeyColumn, quote};
 use crate::mapping::init::{ColumnSchema, ForeignKey, Schema, TableSchema, Unreadable};
 
@@ -17,7 +18,7 @@ pub fn describe(path: &Path) -> crate::base::Result<Schema> {
     schema(&connection).map_err(|error| explain(path, error))
 }
 
-/// Describes the tables in the order they were made. Internal tables and those behind virtual ones are left out.
+/// Describes the tables in the order they were made. Internal tables, those behind virtual ones and outboxes are left out.
 pub(super) fn schema(connection: &Connection) -> Result<Schema> {
     let mut found = Schema::default();
     let mut statement = connection.prepare(
@@ -30,6 +31,9 @@ pub(super) fn schema(connection: &Connection) -> Result<Schema> {
         let name: String = row.get(0)?;
         let (kind, is_virtual): (String, bool) = (row.get(1)?, row.get(2)?);
         let listed: Option<String> = row.get(3)?;
+        if name.starts_with(KEPT) {
+            continue;
+        }
         match (kind.as_str(), is_virtual, listed.as_deref()) {
             ("view", ..) => found.views.push(name),
             (_, true, _) => {

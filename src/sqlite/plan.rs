@@ -131,7 +131,7 @@ impl Plan {
 }
 
 /// The record key of the row under `alias`, as SQL.
-fn key(mapping: &Mapping, table: &Table, alias: &str, depth: usize) -> Result<String> {
+pub(super) fn key(mapping: &Mapping, table: &Table, alias: &str, depth: usize) -> Result<String> {
     let name = |cell: &usize| {
         let name = table.columns.get(*cell).map(|column| column.name.as_str()).or(table.rowid.as_deref());
         format!("{alias}.{}", quote(name.unwrap_or_default()))

@@ -10,10 +10,13 @@ use super::cursor::{Bound, decode, encode};
 use super::error::{explain, open_read_only};
 use super::functions::{register, value};
 use super::introspect;
+use super::outbox::SqliteOutbox;
 use super::plan::{Plan, quote, range};
+use super::wake::Wake;
 use crate::base::{Error, Result};
 use crate::mapping::init::Schema;
 use crate::mapping::{Mapping, Rows, Table, Value};
+use crate::port::change_source::Position;
 use crate::port::legacy_source::{Cursor, Keep, LegacySource, Snapshot};
 
 pub use crate::mapping::fit::Unmapped;
@@ -27,15 +30,28 @@ pub struct SqliteSource {
     path: PathBuf,
     mapping: Arc<Mapping>,
     legacy_stopped: bool,
+    outbox: Option<SqliteOutbox>,
 }
 
 impl SqliteSource {
     /// Opens the file once to see that it can be read. A journal mode other than WAL is refused unless the legacy
     /// system is stopped: there a long read would make its writers fail.
     pub fn open(path: impl Into<PathBuf>, mapping: Arc<Mapping>, legacy_stopped: bool) -> Result<Self> {
-        let source = Self { path: path.into(), mapping, legacy_stopped };
+        let source = Self { path: path.into(), mapping, legacy_stopped, outbox: None };
         source.connect()?;
         Ok(source)
+    }
+
+    /// Its snapshots say where this migration's outbox stands, if there is one.
+    #[must_use]
+    pub fn followed(self, migration: &str) -> Self {
+        let outbox = SqliteOutbox::new(&self.path, migration, Arc::clone(&self.mapping));
+        Self { outbox: Some(outbox), ..self }
+    }
+
+    /// Tells when the file has changed.
+    pub fn wake(&self) -> Result<Wake> {
+        Wake::new(&self.path)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -92,7 +108,8 @@ impl LegacySource for SqliteSource {
         let schema = connection.execute_batch("BEGIN").and_then(|()| introspect::schema(&connection));
         let schema = schema.map_err(|error| explain(&self.path, error))?;
         let (path, mapping) = (self.path.clone(), Arc::clone(&self.mapping));
-        Ok(Box::new(SqliteSnapshot { connection, path, mapping, schema, plans: HashMap::new() }))
+        let outbox = self.outbox.clone();
+        Ok(Box::new(SqliteSnapshot { connection, path, mapping, schema, plans: HashMap::new(), outbox }))
     }
 
     fn retained_bytes(&self) -> u64 {
@@ -109,6 +126,7 @@ struct SqliteSnapshot {
     mapping: Arc<Mapping>,
     schema: Schema,
     plans: HashMap<String, Arc<Plan>>,
+    outbox: Option<SqliteOutbox>,
 }
 
 impl SqliteSnapshot {
@@ -162,6 +180,10 @@ impl Snapshot for SqliteSnapshot {
         let count: i64 =
             self.connection.query_row(&sql, [], |row| row.get(0)).map_err(|error| explain(&self.path, error))?;
         Ok(count.unsigned_abs())
+    }
+
+    fn position(&mut self) -> Result<Option<Position>> {
+        self.outbox.as_ref().map_or(Ok(None), |outbox| outbox.position(&self.connection))
     }
 
     fn pick(&mut self, table: &Table, keep: Keep<'_>, each: &mut dyn FnMut(&Rows) -> Result<()>) -> Result<()> {

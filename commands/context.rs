@@ -31,6 +31,7 @@ use crossfade::postgres::store::PostgresStore;
 use crossfade::postgres::{Login, PostgresSource};
 use crossfade::provision::Record;
 use crossfade::registry::{FolderRegistry, HttpRegistry, Password, RegistrySettings};
+use crossfade::sqlite::outbox::SqliteOutbox;
 use crossfade::sqlite::scratch;
 use crossfade::sqlite::source::SqliteSource;
 use crossfade::sqlite::store::SqliteStore;
@@ -104,11 +105,33 @@ impl Context {
     }
 
     pub(crate) fn source(&self, legacy_stopped: bool) -> Result<Box<dyn LegacySource>> {
-        let mapping = Arc::clone(&self.mapping);
         Ok(match &self.config.legacy {
-            Store::Sqlite(path) => Box::new(SqliteSource::open(path, mapping, legacy_stopped)?),
-            Store::Postgres(store) => Box::new(PostgresSource::open(login(store)?, mapping)?),
+            Store::Sqlite(_) => Box::new(self.sqlite_source(legacy_stopped)?),
+            Store::Postgres(store) => Box::new(PostgresSource::open(login(store)?, Arc::clone(&self.mapping))?),
         })
+    }
+
+    /// The legacy where it is a file whose changes can be followed.
+    pub(crate) fn sqlite_source(&self, legacy_stopped: bool) -> Result<SqliteSource> {
+        let source = SqliteSource::open(self.followed()?, Arc::clone(&self.mapping), legacy_stopped)?;
+        Ok(source.followed(&self.config.migration))
+    }
+
+    /// The outbox in the legacy's file, whether or not there is one.
+    pub(crate) fn outbox(&self) -> Result<SqliteOutbox> {
+        Ok(SqliteOutbox::new(self.followed()?, &self.config.migration, Arc::clone(&self.mapping)))
+    }
+
+    fn followed(&self) -> Result<&Path> {
+        match &self.config.legacy {
+            Store::Sqlite(path) => Ok(path),
+            Store::Postgres(_) => Err(Error::refused("a PostgreSQL legacy is not followed by this version")
+                .hint("bring its later changes over with: crossfade replay")),
+        }
+    }
+
+    pub(crate) fn legacy_name(&self) -> Result<String> {
+        Ok(self.followed()?.display().to_string())
     }
 
     pub(crate) fn store(&self) -> Result<Box<dyn RowStore>> {
@@ -364,6 +387,9 @@ impl Context {
 
 /// What a step of an act is called in the journal.
 pub(crate) const STEP: &str = "provision step";
+
+/// What a statement on the legacy's file is called in the journal.
+pub(crate) const FOLLOW_STEP: &str = "follow step";
 
 /// The steps of an act, announced and told.
 pub(crate) struct Recorder {

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use crossfade::base::words::counted;
 use crossfade::base::{Error, Result, rfc3339};
-use crossfade::capture::{DryRunLog, Phase, Rejected, Replay, ReplayState, Settings};
+use crossfade::capture::{DryRunLog, FollowState, Phase, Rejected, Replay, ReplayState, Settings};
 use crossfade::compare::{Evidence, Job, compare};
 use crossfade::control::{missing_topics, require_topics};
 use crossfade::diff::{Finding, Kind as Difference, Outcome, Sample, Severity, TableCoverage, verdict};
 use crossfade::event::codec::Exact;
+use crossfade::port::change_source::{ChangeSource, Lag};
 use crossfade::port::event_log::{EventLog, Positions};
 use crossfade::port::journal::{Journal, Stage};
 use crossfade::port::legacy_source::LegacySource;
@@ -76,6 +77,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
     };
     let view = projection_view(context, log.as_ref(), store, &mut findings)?;
     let mut snapshot = source.snapshot()?;
+    let kept_back = follow_findings(context, log.as_ref(), state.as_ref(), &mut findings, &mut facts)?;
     let limits = limits(context, log.as_ref())?;
     let rejected = |table: &crossfade::mapping::Table, row: crossfade::mapping::Row<'_>| {
         table.broken(row).is_some() || crossfade::event::encode::size(table, row) > limits[table.index]
@@ -99,14 +101,10 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
         None => uncompared(context, snapshot.as_mut())?,
     };
     let keys_file = keys.finish()?;
-    if let Some(state) = &state
-        && state.quarantined > 0
-    {
-        findings.push(finding(
-            "quarantined",
-            Severity::Gap,
-            format!("{} rows are in quarantine and were never replayed", state.quarantined),
-        ));
+    let quarantined = kept_back + state.as_ref().map_or(0, |state| state.quarantined);
+    if quarantined > 0 {
+        let text = format!("{quarantined} rows are in quarantine and were never replayed");
+        findings.push(finding("quarantined", Severity::Gap, text));
     }
     let mut outcome = outcome(context, "diff", evidence, findings, facts, unmapped);
     outcome.keys_file = keys_file;
@@ -185,6 +183,48 @@ fn replay_findings(
         ));
     }
     Ok(Some(state))
+}
+
+/// What a follow cannot see and has not told yet; gives the rows it put in quarantine.
+fn follow_findings(
+    context: &Context,
+    log: &dyn EventLog,
+    replay: Option<&ReplayState>,
+    findings: &mut Vec<Finding>,
+    facts: &mut Vec<(String, String)>,
+) -> Result<u64> {
+    let follow = FollowState::read(log, &context.config.migration)?;
+    if let Some(lag) = behind_changes(context, follow.as_ref(), replay)?.filter(|lag| lag.changes > 0) {
+        let text = format!("the log lacks {} of the legacy: run 'crossfade follow'", counted(lag.changes, "change"));
+        findings.push(finding("follow-behind", Severity::Gap, text));
+    }
+    let Some(state) = follow else { return Ok(0) };
+    facts.push(("follow".to_owned(), format!("by {}, last event taken {}", state.mode, rfc3339(state.taken_at))));
+    for blind in &state.blind {
+        findings.push(finding(
+            "follow-blind",
+            Severity::Note,
+            format!("follow by {} does not see {blind}", state.mode),
+        ));
+    }
+    let current =
+        replay.is_some_and(|replay| replay.reconciled == state.reconciled && replay.generation == state.generation);
+    Ok(if current { state.quarantined } else { 0 })
+}
+
+/// Changes recorded in the legacy that the log does not have; `None` where none are recorded since what the log has.
+pub(crate) fn behind_changes(
+    context: &Context,
+    follow: Option<&FollowState>,
+    replay: Option<&ReplayState>,
+) -> Result<Option<Lag>> {
+    let Ok(outbox) = context.outbox() else { return Ok(None) };
+    let Ok(incarnation) = outbox.incarnation() else { return Ok(None) };
+    let known = follow.map(|state| &state.position).into_iter().chain(replay.and_then(|state| state.captured.as_ref()));
+    let last = known
+        .filter(|position| position.incarnation == incarnation)
+        .max_by_key(|position| (position.at, position.count));
+    last.map(|last| outbox.open(last)?.lag()).transpose()
 }
 
 /// A view of the projection, or why there is none.
@@ -314,6 +354,7 @@ fn next(context: &Context, outcome: &Outcome, state: Option<&ReplayState>) -> St
     let command = |command: &str| context.command(command);
     match state.map(|state| state.phase) {
         None | Some(Phase::Base | Phase::Reconcile) => command("replay"),
+        _ if has("follow-behind") => command("follow"),
         _ if has("no-projection") || has("projection-behind") => command("project"),
         _ if outcome.verdict == crossfade::base::Verdict::Pass => command("status"),
         _ if projection && legacy => format!("{}, then {}", command("replay"), command("project --rebuild")),

@@ -6,6 +6,7 @@ mod contract;
 mod demo;
 mod diff;
 mod error;
+mod follow;
 mod init;
 mod journal;
 mod project;
@@ -73,6 +74,7 @@ enum Command {
     Status(status::StatusArgs),
     Provision(provision::ProvisionArgs),
     Replay(replay::ReplayArgs),
+    Follow(follow::FollowArgs),
     Project(project::ProjectArgs),
     Diff(diff::DiffArgs),
     Contract(contract::ContractArgs),
@@ -113,6 +115,7 @@ fn run(cli: &Cli, ui: &Ui, stop: &ui::Stop) -> Result<Exit> {
         Command::Status(args) => status::run(args, &context()?),
         Command::Provision(args) => provision::run(args, &context()?),
         Command::Replay(args) => replay::run(args, &context()?),
+        Command::Follow(args) => follow::run(args, &context()?),
         Command::Project(args) => project::run(args, &context()?),
         Command::Diff(args) => diff::run(args, &context()?),
         Command::Contract(args) => contract::run(args, &context()?),

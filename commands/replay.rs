@@ -120,8 +120,22 @@ fn copy(
     if state.phase == Phase::Done && !resumed {
         return Ok(Done { state, rows, resumed, reconciled: None });
     }
-    // Ranges copied before a resume may have changed since, and a finished replay is asked for later changes: the fold
-    // is brought to the log's end, and what differs becomes events.
+    let (state, reconciled) = reconcile(context, source, log, quarantine)?;
+    Ok(Done { state, rows, resumed, reconciled: Some(reconciled) })
+}
+
+/// Ranges copied before a resume may have changed since, and a finished replay is asked for later changes: the fold is
+/// brought to the log's end, and what differs becomes events.
+pub(crate) fn reconcile(
+    context: &Context,
+    source: &dyn LegacySource,
+    log: &dyn EventLog,
+    mut quarantine: Option<&mut Quarantined<'_>>,
+) -> Result<(ReplayState, Reconciled)> {
+    let Some((state, _)) = ReplayState::read(log, &context.config.migration)? else {
+        return Err(Error::refused("there was no replay yet").hint("crossfade replay"));
+    };
+    let progress = context.progress();
     let store = context.make_store()?;
     let reconcile = Reconcile {
         source,
@@ -149,13 +163,13 @@ fn copy(
                 context.ui.note(format!("{error}; asking the log what it has"));
             }
             Err(error) => return Err(error),
-            Ok((state, reconciled)) => return Ok(Done { state, rows, resumed, reconciled: Some(reconciled) }),
+            Ok(done) => return Ok(done),
         }
     }
     Err(Error::failed("the reconcile did not end"))
 }
 
-fn quarantine(file: &mut std::fs::File, rejected: &Rejected<'_>) -> Result<()> {
+pub(crate) fn quarantine(file: &mut std::fs::File, rejected: &Rejected<'_>) -> Result<()> {
     let mut row = serde_json::Map::new();
     for (cell, field) in rejected.table.fields().enumerate() {
         let mut value = Vec::new();

@@ -3,7 +3,7 @@
 use clap::Args;
 use crossfade::base::words::counted;
 use crossfade::base::{Result, Verdict, rfc3339};
-use crossfade::capture::{Phase, ReplayState};
+use crossfade::capture::{FollowState, Phase, ReplayState};
 use crossfade::control::{Lock, missing_topics};
 use crossfade::port::event_log::EventLog;
 use crossfade::port::journal::{Entry, Stage};
@@ -11,7 +11,7 @@ use crossfade::project::behind;
 use crossfade::report::table::grid;
 use serde_json::json;
 
-use crate::context::{Context, STEP, now};
+use crate::context::{Context, FOLLOW_STEP, STEP, now};
 use crate::error::Exit;
 use crate::ui::Output;
 
@@ -48,7 +48,7 @@ pub(crate) fn run(_args: &StatusArgs, context: &Context) -> Result<Exit> {
     if let Some(open) = unfinished(&entries) {
         let why = match &running {
             Some(command) if *command == open.act => "it runs now",
-            _ if open.act == "project" => "it was killed, or runs now",
+            _ if open.act == "project" || open.act == "follow" => "it was killed, or runs now",
             _ => "it was killed; run it again to go on",
         };
         let state = format!("'{}', announced {}, was not ended: {why}", open.act, rfc3339(open.at));
@@ -132,6 +132,9 @@ fn log_lines(
         next = next.or(Some("replay"));
     }
     lines.push(Line { what: "replay", state });
+    if let Some(state) = follow_line(context, log, replay.as_ref().map(|(state, _)| state))? {
+        lines.push(Line { what: "follow", state });
+    }
     let projection = context.store()?.state()?;
     let state = match projection {
         None => "not made".to_owned(),
@@ -155,6 +158,25 @@ fn log_lines(
     }
     lines.push(Line { what: "projection", state });
     Ok((next, running))
+}
+
+/// How far the events are behind the legacy's changes, where those are recorded or were followed.
+fn follow_line(context: &Context, log: &dyn EventLog, replay: Option<&ReplayState>) -> Result<Option<String>> {
+    let follow = FollowState::read(log, &context.config.migration)?;
+    if let Some(state) = follow.as_ref().filter(|state| state.mode != "outbox") {
+        let age = (now() - state.taken_at).max(0) / 1000;
+        return Ok(Some(format!("by {}, begun {} ago", state.mode, duration(age))));
+    }
+    let recorded = crate::diff::behind_changes(context, follow.as_ref(), replay)?;
+    Ok(match (recorded, follow) {
+        (Some(lag), _) if lag.changes == 0 => Some("the log has every change recorded".to_owned()),
+        (Some(lag), _) => {
+            let age = lag.since.map_or(0, |since| (now() - since).max(0) / 1000);
+            Some(format!("{} not in the log yet, the oldest {} old", counted(lag.changes, "change"), duration(age)))
+        }
+        (None, Some(_)) => Some("the outbox is gone, or not what the log's events were made from".to_owned()),
+        (None, None) => None,
+    })
 }
 
 fn verdict_line(entries: &[Entry], mapping_hash: &str, lines: &mut Vec<Line>) -> Option<Verdict> {
@@ -183,7 +205,13 @@ fn verdict_line(entries: &[Entry], mapping_hash: &str, lines: &mut Vec<Line>) ->
 /// Whether a finished act changed anything a verdict rests on.
 fn changed(entry: &Entry) -> bool {
     let detail: serde_json::Value = serde_json::from_str(&entry.detail).unwrap_or_default();
-    entry.act != "project" || detail["applied"] != 0
+    let idle = match entry.act.as_str() {
+        "project" => detail["applied"] == 0,
+        "follow reconcile" => detail["reconciled"] == 0,
+        FOLLOW_STEP | "follow install" | "follow uninstall" => true,
+        _ => false,
+    };
+    !idle
 }
 
 fn duration(seconds: i64) -> String {
@@ -197,7 +225,7 @@ fn duration(seconds: i64) -> String {
 
 /// The newest announced act without an end.
 fn unfinished(entries: &[Entry]) -> Option<&Entry> {
-    let act = |entry: &&Entry| entry.stage == Stage::Announced && entry.act != STEP;
+    let act = |entry: &&Entry| entry.stage == Stage::Announced && entry.act != STEP && entry.act != FOLLOW_STEP;
     let announced = entries.iter().rev().find(act)?;
     let ended = entries.iter().any(|entry| entry.of == announced.seq);
     (!ended).then_some(announced)

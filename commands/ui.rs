@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use crossfade::base::{Error, Result};
+use crossfade::base::{Error, Millis, Result};
 use crossfade::port::progress::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -158,7 +158,8 @@ impl Progress for Reporter {
             return;
         }
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
-        if work.told.elapsed() >= INTERVAL {
+        // What goes on for ever tells how much is left instead.
+        if work.told.elapsed() >= INTERVAL && work.what != "follow" {
             work.told = Instant::now();
             let seconds = work.began.elapsed().as_secs_f64();
             let rate = total as f64 / seconds.max(0.001);
@@ -180,6 +181,24 @@ impl Progress for Reporter {
                     self.ui.note(format!("{}: throttled by {reason}", work.what));
                 }
             }
+        }
+    }
+
+    fn lag(&self, changes: u64, age: Millis) {
+        let total = self.rows.load(Ordering::Relaxed);
+        let lag = if changes == 0 {
+            "caught up".to_owned()
+        } else {
+            format!("behind by {changes} changes, {:.1} s", age as f64 / 1000.0)
+        };
+        if let Some(bar) = self.bar.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            bar.set_message(lag);
+            return;
+        }
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        if work.told.elapsed() >= INTERVAL {
+            work.told = Instant::now();
+            self.ui.note(format!("{}: {total} events, {lag}", work.what));
         }
     }
 

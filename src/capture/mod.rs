@@ -1,13 +1,15 @@
-//! Turning committed legacy rows into events: the base copy, and the reconcile that follows one.
+//! Turning committed legacy rows into events: the base copy, the reconcile that follows one, and the changes since.
 
 mod dry_run;
 mod emit;
+mod follow;
 mod reconcile;
 mod replay;
 mod state;
 
 pub use dry_run::DryRunLog;
 pub use emit::{Quarantined, Rejected};
+pub use follow::{Ended, Follow};
 pub use reconcile::{Reconcile, Reconciled};
 pub use replay::{Copied, Replay, Settings};
-pub use state::{Phase, ReplayState, WRITER_ROLE};
+pub use state::{FOLLOW_ROLE, FollowState, Phase, ReplayState, WRITER_ROLE};

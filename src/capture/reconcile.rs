@@ -1,6 +1,7 @@
 //! One pass that compares rows with the fold and emits what differs.
 
 use super::emit::{Emitter, NO_KEY, Quarantined, reject};
+use super::follow::fence;
 use super::state::{Phase, ReplayState, WRITER_ROLE};
 use crate::base::{Error, Kind, Millis, Result};
 use crate::compare::{Pair, differences};
@@ -55,14 +56,20 @@ impl Reconcile<'_> {
         view: &mut dyn RowView,
         mut quarantine: Option<&mut Quarantined<'_>>,
     ) -> Result<(ReplayState, Reconciled)> {
+        // Before the log's end is asked for: no event of a follow may come between it and the view.
+        let follow = fence(self.log, self.migration, self.instance)?;
         let mut writer = self.log.open_writer(&format!("{}/{WRITER_ROLE}", self.migration), self.instance)?;
         boundary("reconcile.writer-open");
         let checkpoint =
             writer.checkpoint().ok_or_else(|| Error::new(Kind::Refused, "there is no replay to reconcile"))?;
         let mut state = ReplayState::of(checkpoint)?;
+        if let Some((_, follow)) = follow.as_ref().filter(|(_, follow)| follow.generation == state.generation) {
+            state.count = state.count.max(follow.count);
+        }
         self.require_whole(view.state())?;
         let mut snapshot = self.source.snapshot()?;
         state.snapshot_at = (self.now)();
+        let captured = snapshot.position()?;
         let store = format!("{}/{}", self.migration, self.source.kind());
         let stamp = Stamp { source: format!("{store}#reconcile"), generation: state.generation };
         let mut emitter = Emitter::new(self.log, self.mapping, self.codec, (self.migration, &store), &stamp)?;
@@ -101,6 +108,8 @@ impl Reconcile<'_> {
             quarantined += counts.skipped;
         }
         state.quarantined = quarantined;
+        state.captured = captured;
+        state.reconciled += 1;
         state.phase = Phase::Done;
         self.commit(writer.as_mut(), &state)?;
         Ok((state, done))

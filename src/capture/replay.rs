@@ -4,6 +4,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::emit::{Emitter, Quarantined, reject};
+use super::follow::fence;
 use super::state::{Phase, ReplayState, WRITER_ROLE};
 use crate::base::{Error, Kind, Millis, Result};
 use crate::event::codec::Codec;
@@ -13,7 +14,7 @@ use crate::event::{Op, Stamp};
 use crate::mapping::{Mapping, Rows};
 use crate::port::boundary::boundary;
 use crate::port::event_log::{EventLog, LogWriter, ends};
-use crate::port::legacy_source::{Cursor, LegacySource};
+use crate::port::legacy_source::{Cursor, LegacySource, Snapshot};
 use crate::port::progress::Progress;
 
 /// How a replay works; the defaults are those of the design.
@@ -99,6 +100,7 @@ impl Replay<'_> {
     /// Safe to run again after any kill. A commit with an unknown outcome is settled by opening the writer again and
     /// reading its checkpoint; rows never commit twice in a generation.
     pub fn copy(&self, mut quarantine: Option<&mut Quarantined<'_>>) -> Result<Copied> {
+        let _follow = fence(self.log, &self.settings.migration, &self.settings.instance)?;
         let mut probes = 0;
         let mut begun = None;
         loop {
@@ -130,11 +132,13 @@ impl Replay<'_> {
         }
         let expected = self.expected(&state)?;
         self.progress.begin("replay", Some(expected));
+        let mut snapshot = self.source.snapshot()?;
+        state.captured = snapshot.position()?;
         std::thread::scope(|scope| {
             let (full, filled) = sync_channel(1);
             let (empty, emptied) = channel();
             let (first, cursor) = (self.start_table(&state), state.cursor.clone());
-            let reader = scope.spawn(move || self.read(first, cursor, &full, &emptied));
+            let reader = scope.spawn(move || self.read(snapshot, first, cursor, &full, &emptied));
             let written = self.write(writer.as_mut(), &mut state, filled, empty, quarantine);
             let read = reader.join().map_err(|_| Error::failed("the reading thread of replay panicked"))?;
             written?;
@@ -202,8 +206,14 @@ impl Replay<'_> {
     }
 
     /// Reads chunks from one snapshot until every table is through; takes a new one when the old costs the legacy too much.
-    fn read(&self, first: usize, mut cursor: Cursor, full: &SyncSender<Chunk>, emptied: &Receiver<Rows>) -> Result<()> {
-        let mut snapshot = self.source.snapshot()?;
+    fn read(
+        &self,
+        mut snapshot: Box<dyn Snapshot>,
+        first: usize,
+        mut cursor: Cursor,
+        full: &SyncSender<Chunk>,
+        emptied: &Receiver<Rows>,
+    ) -> Result<()> {
         let retained = self.source.retained_bytes();
         let mut reopened = false;
         for table in &self.mapping.tables[first..] {

@@ -1,15 +1,19 @@
-//! Where a replay stands: the state its checkpoints carry.
+//! Where a replay and a follow stand: the state their checkpoints carry.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Millis, Result};
+use crate::port::change_source::Position;
 use crate::port::event_log::{Checkpoint, EventLog, Positions};
 use crate::port::legacy_source::Cursor;
 
 /// The role under which replay writes; its writer is `<migration>/replay`.
 pub const WRITER_ROLE: &str = "replay";
+
+/// The role under which follow writes.
+pub const FOLLOW_ROLE: &str = "follow";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -44,6 +48,12 @@ pub struct ReplayState {
     pub started_at: Millis,
     /// When the snapshot was taken that the fold equals, once done.
     pub snapshot_at: Millis,
+    /// Where the capture of changes stood in that snapshot, if one was installed: follow goes on from there.
+    #[serde(default)]
+    pub captured: Option<Position>,
+    /// Reconciles done in this generation.
+    #[serde(default)]
+    pub reconciled: u64,
 }
 
 impl ReplayState {
@@ -74,5 +84,46 @@ impl ReplayState {
 
     pub fn to_json(&self) -> Result<serde_json::Value> {
         serde_json::to_value(self).map_err(|error| Error::failed("the replay's state has no JSON form").because(error))
+    }
+}
+
+/// Carried by every checkpoint of the follow writer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowState {
+    /// How changes are noticed: `outbox`, `reconcile`.
+    pub mode: String,
+    pub position: Position,
+    /// The replay's, whose events these go on from.
+    pub generation: u32,
+    /// The last event's count, in one row with those of the replay.
+    pub count: u64,
+    /// Events of follow in this generation.
+    pub events: u64,
+    pub quarantined: u64,
+    /// What this mode cannot see.
+    pub blind: Vec<String>,
+    /// Why the next run begins with a reconcile, unless one was made since.
+    pub dirty: Option<String>,
+    /// The replay's reconciles when this was written.
+    pub reconciled: u64,
+    pub taken_at: Millis,
+}
+
+impl FollowState {
+    pub fn of(checkpoint: &Checkpoint) -> Result<Self> {
+        serde_json::from_value(checkpoint.state.clone()).map_err(|error| {
+            Error::refused("the follow's checkpoint has a form this tool does not know")
+                .hint("it was written by a newer crossfade: use that one")
+                .because(error)
+        })
+    }
+
+    /// The committed state; `None` before the first follow.
+    pub fn read(log: &dyn EventLog, migration: &str) -> Result<Option<Self>> {
+        log.checkpoint(&format!("{migration}/{FOLLOW_ROLE}"))?.as_ref().map(Self::of).transpose()
+    }
+
+    pub fn to_json(&self) -> Result<serde_json::Value> {
+        serde_json::to_value(self).map_err(|error| Error::failed("the follow's state has no JSON form").because(error))
     }
 }

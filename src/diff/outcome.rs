@@ -178,7 +178,7 @@ pub struct Ignored {
 }
 
 /// Codes of findings under which the two sides do not stand at one position: what differs then says nothing yet.
-const UNFIT: [&str; 4] = ["no-replay", "replay-unfinished", "no-projection", "projection-behind"];
+const UNFIT: [&str; 5] = ["no-replay", "replay-unfinished", "no-projection", "projection-behind", "follow-behind"];
 
 /// The verdict and its reason. Order of precedence: a failure finding, then sides that do not stand at one position, then
 /// a difference, then another gap, a skipped row or nothing compared at all, then PASS.

@@ -1,6 +1,6 @@
 //! What an engine tells while it works. The default does nothing.
 
-use crate::base::Result;
+use crate::base::{Millis, Result};
 
 /// A listener of one run. Called often: keep it cheap.
 pub trait Progress: Send + Sync {
@@ -11,6 +11,9 @@ pub trait Progress: Send + Sync {
 
     /// The run slows itself down, or no longer does (`None`), and why.
     fn throttled(&self, _reason: Option<&str>) {}
+
+    /// How much is left behind a source that goes on: changes, and the age of the oldest in milliseconds.
+    fn lag(&self, _changes: u64, _age: Millis) {}
 
     fn note(&self, _text: &str) {}
 

@@ -16,6 +16,7 @@ mod contract;
 mod crash;
 mod events;
 mod flow;
+mod follow;
 mod generator;
 mod init_schemas;
 mod log_contract;

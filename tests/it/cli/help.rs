@@ -3,7 +3,7 @@
 use crate::support::cli::{Ran, command};
 
 /// Each command, with its parents.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "",
     "demo",
     "init",
@@ -15,6 +15,7 @@ const COMMANDS: [&str; 19] = [
     "provision import",
     "provision plan",
     "replay",
+    "follow",
     "project",
     "diff",
     "contract",

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod crash;
 pub mod flow;
 pub mod flow_faults;
+pub mod follow;
 pub mod postgres;
 pub mod provision;
 pub mod schemas;

@@ -1,0 +1,269 @@
+//! `crossfade follow`: the legacy's changes into events as they are committed; and the outbox that records them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use crossfade::base::words::{counted, number};
+use crossfade::base::{Error, Result};
+use crossfade::capture::{Ended, FOLLOW_ROLE, Follow, FollowState, Quarantined, Rejected, ReplayState};
+use crossfade::control::{Lock, require_topics};
+use crossfade::event::codec::Exact;
+use crossfade::port::change_source::ChangeSource;
+use crossfade::port::event_log::EventLog;
+use crossfade::port::progress::Progress;
+use serde_json::json;
+
+use crate::context::{Context, now};
+use crate::error::Exit;
+use crate::ui::Output;
+
+mod outbox;
+
+const EXAMPLES: &str = "\
+Examples:
+  crossfade follow --install                  shows the statements, changes nothing
+  crossfade follow --install --confirm acc    makes the outbox of the migration 'acc'
+  crossfade follow                            until Ctrl-C; run again it goes on
+  crossfade follow --until-caught-up          in CI, before a diff
+  crossfade follow --mode reconcile           where no trigger is allowed
+  crossfade follow --uninstall --confirm acc
+
+Install before the replay: then there is no gap to be reconciled.";
+
+/// Turn the legacy's changes into events as they are committed
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct FollowArgs {
+    /// Make the outbox: a table and triggers in the legacy's file
+    #[arg(long, conflicts_with_all = ["uninstall", "until_caught_up", "quarantine", "mode"])]
+    install: bool,
+    /// Take away whatever there is of this migration's outbox; needs no journal
+    #[arg(long, conflicts_with_all = ["until_caught_up", "quarantine", "mode"])]
+    uninstall: bool,
+    /// The migration's name, as consent to change the legacy's file
+    #[arg(long, value_name = "NAME")]
+    confirm: Option<String>,
+    /// How changes are noticed
+    #[arg(long, value_enum, default_value_t)]
+    mode: Mode,
+    /// With --mode reconcile: seconds between two passes at least
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    every: u64,
+    /// End as soon as the log has every change
+    #[arg(long)]
+    until_caught_up: bool,
+    /// Put rows that may not become events into this file and go on without them
+    #[arg(long, value_name = "FILE")]
+    quarantine: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// From the outbox that --install makes
+    #[default]
+    Outbox,
+    /// By comparing rows with the fold whenever the store has changed
+    Reconcile,
+}
+
+pub(crate) fn run(args: &FollowArgs, context: &Context) -> Result<Exit> {
+    if args.install {
+        return outbox::install(args.confirm.as_deref(), context);
+    }
+    if args.uninstall {
+        return outbox::uninstall(args.confirm.as_deref(), context);
+    }
+    let source = context.sqlite_source(false)?;
+    source.check()?;
+    let log = context.log(false)?;
+    require_topics(log.as_ref(), &context.mapping, &context.config.migration)?;
+    let mut file = args.quarantine.as_ref().map(|path| context.create_output(path)).transpose()?;
+    let mut write = file.as_mut().map(|file| move |rejected: &Rejected<'_>| crate::replay::quarantine(file, rejected));
+    let mut quarantine = write.as_mut().map(|write| write as &mut Quarantined<'_>);
+    let mut told = Told::default();
+    match args.mode {
+        Mode::Outbox => {
+            let outbox = context.outbox()?;
+            for blind in outbox.blind()? {
+                context.ui.note(format!("not seen: {blind}"));
+            }
+            loop {
+                match follow(args, context, log.as_ref(), &outbox, quarantine.as_deref_mut())? {
+                    Ended::CaughtUp(state) => {
+                        told.state = Some(state);
+                        break;
+                    }
+                    Ended::Reconcile(why) => {
+                        context.ui.note(format!("reconciling first: {why}"));
+                        told.reconciled += reconcile(context, log.as_ref(), quarantine.as_deref_mut())?;
+                    }
+                }
+            }
+        }
+        Mode::Reconcile => told = passes(args, context, log.as_ref(), quarantine)?,
+    }
+    tell(context, &told)
+}
+
+#[derive(Default)]
+struct Told {
+    state: Option<FollowState>,
+    reconciled: u64,
+}
+
+fn follow(
+    args: &FollowArgs,
+    context: &Context,
+    log: &dyn EventLog,
+    source: &dyn ChangeSource,
+    quarantine: Option<&mut Quarantined<'_>>,
+) -> Result<Ended> {
+    let progress = context.progress();
+    let follow = Follow {
+        source,
+        log,
+        mapping: &context.mapping,
+        codec: &Exact,
+        migration: &context.config.migration,
+        instance: &context.process.instance,
+        until_caught_up: args.until_caught_up,
+        alone: &|| alone(context, log),
+        progress: &progress,
+        now: &now,
+    };
+    let detail =
+        json!({"source": source.kind(), "log": log.describe(), "mode": "outbox", "mapping": context.mapping.hash});
+    context.act_here("follow", &detail, || {
+        let ended = follow.run(quarantine)?;
+        let told = match &ended {
+            Ended::CaughtUp(state) => json!({"at": state.position.at, "events": state.events}),
+            Ended::Reconcile(why) => json!({ "reconcile": why }),
+        };
+        Ok((ended, told))
+    })
+}
+
+/// A replay that began meanwhile has taken the follow's name away, or is seen here.
+fn alone(context: &Context, log: &dyn EventLog) -> Result<()> {
+    match Lock::holder(log, &context.config.migration, now())? {
+        Some(holder) if holder.process != context.process && context.may_run(&holder) => {
+            Err(Error::fenced(format!("'{}', process {}, is at work", holder.command, holder.process.pid))
+                .hint("run the same command again when it has ended"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// One pass under the run lock; gives how many events it wrote.
+fn reconcile(context: &Context, log: &dyn EventLog, quarantine: Option<&mut Quarantined<'_>>) -> Result<u64> {
+    let source = context.sqlite_source(false)?;
+    let detail = json!({"log": log.describe(), "mapping": context.mapping.hash});
+    context.act(log, "follow reconcile", &detail, || {
+        let (state, done) = crate::replay::reconcile(context, &source, log, quarantine)?;
+        let told = json!({"reconciled": done.events(), "quarantined": state.quarantined});
+        Ok((done.events(), told))
+    })
+}
+
+/// What comparing sees less than recording.
+const BLIND: [&str; 3] = [
+    "changes of one row between two passes, but for their sum",
+    "the order in which rows of different keys changed",
+    "rows that came and went between two passes",
+];
+
+/// Compares whenever the store has changed, until stopped.
+fn passes(
+    args: &FollowArgs,
+    context: &Context,
+    log: &dyn EventLog,
+    mut quarantine: Option<&mut Quarantined<'_>>,
+) -> Result<Told> {
+    let mut wake = context.sqlite_source(false)?.wake()?;
+    for blind in BLIND {
+        context.ui.note(format!("not seen: {blind}"));
+    }
+    announce(context, log)?;
+    let progress = context.progress();
+    let mut told = Told::default();
+    loop {
+        progress.check()?;
+        require_newest(context, log)?;
+        let done = reconcile(context, log, quarantine.as_deref_mut())?;
+        told.reconciled += done;
+        context.ui.note(format!("compared: {}", counted(done, "event")));
+        if args.until_caught_up {
+            return Ok(told);
+        }
+        let begun = std::time::Instant::now();
+        let mut changed = false;
+        while !changed || begun.elapsed() < Duration::from_secs(args.every) {
+            progress.check()?;
+            changed |= wake.wait(Duration::from_millis(100))?;
+        }
+    }
+}
+
+/// Keeps the mode in the log, for verdicts, and stops an older follow.
+fn announce(context: &Context, log: &dyn EventLog) -> Result<()> {
+    let migration = &context.config.migration;
+    let Some((replay, _)) = ReplayState::read(log, migration)? else {
+        return Err(
+            Error::refused("there was no replay yet: its rows come before their changes").hint("crossfade replay")
+        );
+    };
+    let mut writer = log.open_writer(&format!("{migration}/{FOLLOW_ROLE}"), &context.process.instance)?;
+    let own = writer.checkpoint().map(FollowState::of).transpose()?;
+    let own = own.filter(|own| own.generation == replay.generation).unwrap_or_default();
+    let state = FollowState {
+        mode: "reconcile".to_owned(),
+        blind: BLIND.map(str::to_owned).to_vec(),
+        generation: replay.generation,
+        count: own.count.max(replay.count),
+        events: own.events,
+        reconciled: replay.reconciled,
+        taken_at: now(),
+        ..FollowState::default()
+    };
+    writer.commit(&context.mapping.hash, state.to_json()?)?;
+    alone(context, log)
+}
+
+fn require_newest(context: &Context, log: &dyn EventLog) -> Result<()> {
+    let checkpoint = log.checkpoint(&format!("{}/{FOLLOW_ROLE}", context.config.migration))?;
+    match checkpoint {
+        Some(checkpoint) if checkpoint.instance != context.process.instance => {
+            Err(Error::fenced("another follow has taken over; this one stops").hint("see it: crossfade status"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn tell(context: &Context, told: &Told) -> Result<Exit> {
+    let ui = &context.ui;
+    if ui.output == Output::Table {
+        match &told.state {
+            Some(state) => ui.line(format!(
+                "caught up: {} of changes in the log, at change {}",
+                counted(state.events, "event"),
+                number(state.position.at)
+            ))?,
+            None => ui.line("caught up")?,
+        }
+        if told.reconciled > 0 {
+            ui.line(format!("reconciled: {}", counted(told.reconciled, "event")))?;
+        }
+        ui.note(format!("next: {}", context.command("project")));
+    } else {
+        ui.json(&json!({
+            "schema_version": 1,
+            "mode": told.state.as_ref().map_or("reconcile", |state| &state.mode),
+            "events": told.state.as_ref().map(|state| state.events),
+            "at": told.state.as_ref().map(|state| state.position.at),
+            "quarantined": told.state.as_ref().map(|state| state.quarantined),
+            "reconciled": told.reconciled,
+        }))?;
+    }
+    Ok(Exit::Good)
+}

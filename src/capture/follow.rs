@@ -1,0 +1,290 @@
+//! Follow: the legacy's changes into events as they are committed, from where the replay's snapshot ended.
+
+use std::time::Duration;
+
+use super::emit::{Emitter, Quarantined, reject};
+use super::state::{FOLLOW_ROLE, FollowState, Phase, ReplayState};
+use crate::base::{Error, Kind, Millis, Result};
+use crate::event::codec::Codec;
+use crate::event::encode::RowChange;
+use crate::event::{Op, Stamp};
+use crate::mapping::{KeyText, Mapping, Row, Table, Value};
+use crate::port::boundary::{boundary, rows};
+use crate::port::change_source::{ChangeReader, ChangeSource, Changes, Position};
+use crate::port::event_log::{EventLog, LogWriter};
+use crate::port::progress::Progress;
+
+/// Makes events of a legacy store's changes.
+pub struct Follow<'a> {
+    pub source: &'a dyn ChangeSource,
+    pub log: &'a dyn EventLog,
+    pub mapping: &'a Mapping,
+    pub codec: &'a dyn Codec,
+    pub migration: &'a str,
+    pub instance: &'a str,
+    /// End as soon as the legacy has no more changes.
+    pub until_caught_up: bool,
+    /// Asked once the writer is open: an error where another run is at work that must not be met half way.
+    pub alone: &'a dyn Fn() -> Result<()>,
+    pub progress: &'a dyn Progress,
+    pub now: &'a (dyn Fn() -> Millis + Sync),
+}
+
+/// How a follow ended, other than by an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    CaughtUp(FollowState),
+    /// Changes alone cannot keep the fold equal: a reconcile must come first, and why.
+    Reconcile(String),
+}
+
+/// Changes in one transaction of the log.
+const TRANSACTION_CHANGES: u64 = 2_000;
+/// How long a read waits for changes before the run looks around.
+const WAIT: Duration = Duration::from_millis(200);
+/// Between two looks at how much is left.
+const LAG_EVERY: Duration = Duration::from_secs(1);
+/// Attempts after a commit whose outcome was not known.
+const PROBES: u32 = 5;
+
+/// Where a follow may begin.
+enum Start {
+    At(FollowState),
+    Reconcile(String),
+}
+
+impl Follow<'_> {
+    /// Follows until the progress listener ends the run, or as [`Follow::until_caught_up`] says. Safe to run again after
+    /// any kill: the log's checkpoint says which changes it has.
+    pub fn run(&self, mut quarantine: Option<&mut Quarantined<'_>>) -> Result<Ended> {
+        let mut probes = 0;
+        loop {
+            let (mut worked, quarantine) = (false, quarantine.as_deref_mut());
+            match self.attempt(&mut worked, quarantine) {
+                Err(error) if error.kind() == Kind::Unknown && (worked || probes < PROBES) => {
+                    probes = if worked { 0 } else { probes + 1 };
+                    self.progress.note(&format!("{error}; asking the log what it has"));
+                    // A newer follow has to be let be: its checkpoint names it.
+                    self.progress.check()?;
+                    self.require_newest()?;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("{}/{FOLLOW_ROLE}", self.migration)
+    }
+
+    /// An error when the newest checkpoint is another process's.
+    fn require_newest(&self) -> Result<()> {
+        match self.log.checkpoint(&self.name())? {
+            Some(checkpoint) if checkpoint.instance != self.instance => {
+                Err(Error::fenced("another follow has taken over; this one stops").hint("see it: crossfade status"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn attempt(&self, worked: &mut bool, mut quarantine: Option<&mut Quarantined<'_>>) -> Result<Ended> {
+        let mut writer = self.log.open_writer(&self.name(), self.instance)?;
+        boundary("follow.writer-open");
+        let mut state = match self.start(writer.as_ref())? {
+            Start::At(state) => state,
+            Start::Reconcile(why) => return Ok(Ended::Reconcile(why)),
+        };
+        // Says that there is a follow, so that a replay from here on knows of one to stop.
+        writer.commit(&self.mapping.hash, state.to_json()?)?;
+        boundary("follow.begun");
+        (self.alone)()?;
+        let mut reader = self.source.open(&state.position)?;
+        let store = format!("{}/{}", self.migration, self.source.kind());
+        let stamp = Stamp { source: format!("{store}#follow"), generation: state.generation };
+        let mut emitter = Emitter::new(self.log, self.mapping, self.codec, (self.migration, &store), &stamp)?;
+        let mut changes = Changes::default();
+        let mut keys = (KeyText::default(), KeyText::default());
+        self.progress.begin("follow", None);
+        let mut told: Option<std::time::Instant> = None;
+        loop {
+            reader.read(&mut changes, rows(TRANSACTION_CHANGES) as usize, WAIT)?;
+            emitter.timestamp = (self.now)();
+            let mut emit = Emit { emitter: &mut emitter, keys: &mut keys, state: &mut state };
+            for (change, row, before) in changes.iter() {
+                let id = Position {
+                    incarnation: changes.end.incarnation.clone(),
+                    at: change.at,
+                    count: change.count,
+                    mark: String::new(),
+                };
+                let table = &self.mapping.tables[change.table];
+                emit.change(writer.as_mut(), table, (change.op, row, before), &id.change(), quarantine.as_deref_mut())?;
+            }
+            let moved = changes.end != state.position;
+            if moved || changes.reconcile.is_some() {
+                state.position.clone_from(&changes.end);
+                state.dirty.clone_from(&changes.reconcile);
+                state.taken_at = emitter.timestamp;
+                boundary("follow.before-commit");
+                writer.commit(&self.mapping.hash, state.to_json()?)?;
+                boundary("follow.after-commit");
+                *worked = true;
+                self.progress.advance(changes.len() as u64);
+            }
+            if let Some(why) = changes.reconcile.take() {
+                self.progress.end();
+                return Ok(Ended::Reconcile(why));
+            }
+            reader.release(&state.position)?;
+            boundary("follow.released");
+            if told.is_none_or(|told| told.elapsed() >= LAG_EVERY) {
+                self.tell(reader.as_mut())?;
+                told = Some(std::time::Instant::now());
+            }
+            self.progress.check()?;
+            if self.until_caught_up && changes.caught_up {
+                self.progress.end();
+                return Ok(Ended::CaughtUp(state));
+            }
+        }
+    }
+
+    fn tell(&self, reader: &mut dyn ChangeReader) -> Result<()> {
+        let lag = reader.lag()?;
+        let age = lag.since.map_or(0, |since| ((self.now)() - since).max(0));
+        self.progress.lag(lag.changes, age);
+        Ok(())
+    }
+
+    /// Where to begin: at the replay's snapshot, or behind what an earlier follow has told since.
+    fn start(&self, writer: &dyn LogWriter) -> Result<Start> {
+        let refused = |message: &str| Err(Error::refused(message).hint("crossfade replay"));
+        let Some((replay, hash)) = ReplayState::read(self.log, self.migration)? else {
+            return refused("there was no replay yet: its rows come before their changes");
+        };
+        if hash != self.mapping.hash {
+            return Err(Error::stale("the replay was made under another mapping than the one in force")
+                .hint("put the mapping back, or copy everything anew: crossfade replay --recopy"));
+        }
+        if replay.phase != Phase::Done {
+            return refused("the replay is unfinished: its rows come before their changes");
+        }
+        let incarnation = self.source.incarnation()?;
+        let mut state = FollowState {
+            mode: "outbox".to_owned(),
+            generation: replay.generation,
+            count: replay.count,
+            blind: self.source.blind()?,
+            taken_at: (self.now)(),
+            ..FollowState::default()
+        };
+        let read = replay.captured.clone().filter(|position| position.incarnation == incarnation);
+        let own =
+            writer.checkpoint().map(FollowState::of).transpose()?.filter(|own| own.generation == replay.generation);
+        if let Some(own) = &own {
+            state.count = state.count.max(own.count);
+            state.events = own.events;
+            state.quarantined = if own.reconciled == replay.reconciled { own.quarantined } else { 0 };
+            if let Some(why) = own.dirty.as_ref().filter(|_| own.reconciled >= replay.reconciled) {
+                return Ok(Start::Reconcile(why.clone()));
+            }
+        }
+        state.reconciled = replay.reconciled;
+        let followed = own.map(|own| own.position).filter(|position| position.incarnation == incarnation);
+        state.position = match (read, followed) {
+            // A change the snapshot was read behind is in its rows.
+            (Some(read), Some(followed)) if followed.order(&read).is_some_and(std::cmp::Ordering::is_gt) => followed,
+            (Some(read), _) => read,
+            (None, Some(followed)) => followed,
+            (None, None) => {
+                let why = "nothing recorded the legacy's changes when its rows were read";
+                return Ok(Start::Reconcile(why.to_owned()));
+            }
+        };
+        Ok(Start::At(state))
+    }
+}
+
+/// Takes the follow's name away from whoever has it, where there is a follow at all: what a replay is about to write may
+/// not meet its events. Held as long as that may not be; gives how many events that follow had counted.
+pub(super) fn fence(
+    log: &dyn EventLog,
+    migration: &str,
+    instance: &str,
+) -> Result<Option<(Box<dyn LogWriter>, FollowState)>> {
+    let name = format!("{migration}/{FOLLOW_ROLE}");
+    if log.checkpoint(&name)?.is_none() {
+        return Ok(None);
+    }
+    let writer = log.open_writer(&name, instance)?;
+    let Some(checkpoint) = writer.checkpoint() else { return Ok(None) };
+    let state = FollowState::of(checkpoint)?;
+    Ok(Some((writer, state)))
+}
+
+struct Emit<'e, 'a> {
+    emitter: &'e mut Emitter<'a>,
+    keys: &'e mut (KeyText, KeyText),
+    state: &'e mut FollowState,
+}
+
+impl Emit<'_, '_> {
+    /// Appends the events of one change. Where its identity or record key changed, it is a delete under the old one and
+    /// an insert under the new, because the two may lie in different partitions.
+    fn change(
+        &mut self,
+        writer: &mut dyn LogWriter,
+        table: &Table,
+        (op, row, before): (Op, Row<'_>, Option<Row<'_>>),
+        id: &[u8],
+        quarantine: Option<&mut Quarantined<'_>>,
+    ) -> Result<()> {
+        if op == Op::Delete {
+            return self.delete(writer, table, row, id);
+        }
+        // An image without an identity was never an event.
+        let before = before.filter(|before| identified(table, *before));
+        let moved = before.is_some_and(|before| {
+            table.identity.iter().any(|cell| before.get(*cell) != row.get(*cell))
+                || self.keys.0.write(table, before) != self.keys.1.write(table, row)
+        });
+        if let Some(old) = before.filter(|_| moved) {
+            self.delete(writer, table, old, id)?;
+        }
+        let (op, before) = match before {
+            Some(before) if !moved => (Op::Update, Some(before)),
+            _ => (Op::Insert, None),
+        };
+        let count = self.state.count + 1;
+        let change = RowChange { op, row, before, change: id, count };
+        match self.emitter.append(writer, table.index, change)? {
+            Ok(()) => self.told(),
+            Err(reason) => {
+                reject(table, row, reason, quarantine)?;
+                self.state.quarantined += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, writer: &mut dyn LogWriter, table: &Table, row: Row<'_>, id: &[u8]) -> Result<()> {
+        if !identified(table, row) {
+            return Ok(());
+        }
+        let count = self.state.count + 1;
+        let change = RowChange { op: Op::Delete, row, before: None, change: id, count };
+        if self.emitter.append(writer, table.index, change)?.is_ok() {
+            self.told();
+        }
+        Ok(())
+    }
+
+    fn told(&mut self) {
+        self.state.count += 1;
+        self.state.events += 1;
+    }
+}
+
+fn identified(table: &Table, row: Row<'_>) -> bool {
+    !table.identity.iter().any(|cell| matches!(row.get(*cell), Value::Null | Value::Blob(_)))
+}

@@ -1,0 +1,4 @@
+//! Follow: what the legacy's own program does becomes events, in order, once.
+
+mod generated;
+mod statements;

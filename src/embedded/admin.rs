@@ -13,6 +13,7 @@ use crate::port::event_log::EventLog;
 use crate::port::topic_admin::{Answer, Scope, TopicAdmin, Topics};
 
 const ONE_FILE: &str = "the embedded log is one file: it has no brokers";
+const ONE_DISK: &str = "the embedded log is one file, which may take all of its disk";
 const RIGHTS: &str = "whoever may open the file of the embedded log may do everything";
 const GROUPS: &str = "the embedded log keeps no positions of readers: each keeps its own";
 
@@ -28,6 +29,7 @@ pub fn nothing_yet(path: &Path) -> Observed {
         acls: Seen::NotHere(RIGHTS.into()),
         scram_users: Seen::NotHere(RIGHTS.into()),
         groups: Seen::NotHere(GROUPS.into()),
+        disks: Seen::NotHere(ONE_DISK.into()),
     }
 }
 

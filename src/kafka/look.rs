@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode as Code;
-use rdkafka::metadata::Metadata;
+use rdkafka::metadata::{Metadata, MetadataBroker};
 
 use super::admin::BLOCK;
+use super::disks::{Address, disks};
 use super::log::Cluster;
 use super::sys::{self, Ask, Entry, Handle, Refusal};
 use super::{fault, topics};
@@ -66,10 +67,17 @@ pub(super) fn observe(cluster: &Cluster, scope: &Scope) -> Result<Observed> {
         Some(prefix) => groups(cluster, prefix)?,
         None => not_asked(),
     };
+    let disks = if scope.disks { disks(&cluster.settings, addresses(&metadata)) } else { not_asked() };
     let topics = with_configs(partitions, configs);
     let brokers = Seen::Known(brokers);
     let home = cluster.describe();
-    Ok(Observed { home, cluster_id, brokers, broker_configs, topics, config_names, acls, scram_users, groups })
+    Ok(Observed { home, cluster_id, brokers, broker_configs, topics, config_names, acls, scram_users, groups, disks })
+}
+
+fn addresses(metadata: &Metadata) -> Vec<Address> {
+    let address =
+        |broker: &MetadataBroker| Address { id: broker.id(), host: broker.host().into(), port: broker.port() };
+    metadata.brokers().iter().map(address).collect()
 }
 
 fn not_asked<T>() -> Seen<T> {

@@ -3,6 +3,7 @@
 mod admin;
 mod cause;
 mod context;
+mod disks;
 mod fault;
 mod log;
 mod look;
@@ -12,6 +13,7 @@ mod sys;
 mod target;
 mod tls;
 mod topics;
+mod wire;
 mod writer;
 
 pub use admin::KafkaAdmin;

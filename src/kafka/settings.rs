@@ -104,6 +104,10 @@ impl Secret {
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
+
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Debug for Secret {

@@ -30,7 +30,7 @@ pub use import::yaml as import;
 pub use manual::manual;
 pub use names::illegal;
 pub use observed::{
-    Acl, Broker, Config, FoundTopic, Group, Observed, Operation, Partition, Pattern, Resource, Seen, Source,
+    Acl, Broker, Config, Disk, FoundTopic, Group, Observed, Operation, Partition, Pattern, Resource, Room, Seen, Source,
 };
 pub use planner::{steps, words};
 pub use schemas::{

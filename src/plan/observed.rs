@@ -42,6 +42,8 @@ pub struct Observed {
     /// Users with SCRAM credentials, and the mechanisms of each.
     pub scram_users: Seen<BTreeMap<String, Vec<String>>>,
     pub groups: Seen<Vec<Group>>,
+    /// Of every broker, or none of them.
+    pub disks: Seen<Vec<Disk>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +131,24 @@ pub enum Operation {
     DescribeConfigs,
     AlterConfigs,
     IdempotentWrite,
+}
+
+/// A folder of a broker, which has a disk to itself as far as anybody tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    pub broker: i32,
+    pub path: String,
+    /// `None` where the broker lost it.
+    pub room: Option<Room>,
+    /// Bytes of each topic, the brokers' own too.
+    pub held: BTreeMap<String, u64>,
+}
+
+/// Bytes of a disk, all and those left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    pub total: u64,
+    pub usable: u64,
 }
 
 /// A consumer group and how far it is.

@@ -49,6 +49,7 @@ impl MemoryAdmin {
             acls: Seen::Known(Vec::new()),
             scram_users: Seen::Known(BTreeMap::new()),
             groups: Seen::Known(Vec::new()),
+            disks: Seen::Known(Vec::new()),
         })
     }
 
@@ -85,6 +86,9 @@ impl TopicAdmin for MemoryAdmin {
         }
         if !scope.access {
             (observed.acls, observed.scram_users) = (not_asked(), not_asked());
+        }
+        if !scope.disks {
+            observed.disks = not_asked();
         }
         match &scope.groups {
             None => observed.groups = not_asked(),

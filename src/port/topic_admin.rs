@@ -14,6 +14,8 @@ pub struct Scope {
     pub access: bool,
     /// Consumer groups whose name begins so, with their offsets.
     pub groups: Option<String>,
+    /// The brokers' disks.
+    pub disks: bool,
 }
 
 /// A set of topic names.

@@ -115,7 +115,7 @@ fn make(admin: &dyn TopicAdmin, step: &Step, action: &Action) -> Result<()> {
 fn stands(admin: &dyn TopicAdmin, step: &Step, action: &Action) -> Result<String> {
     let access = matches!(action, Action::CreateAcls { .. });
     let configs = if access { Topics::None } else { Topics::Named(BTreeSet::from([step.name().to_owned()])) };
-    let observed = admin.observe(&Scope { configs, access, groups: None })?;
+    let observed = admin.observe(&Scope { configs, access, groups: None, disks: false })?;
     Ok(match (access, observed.acls.known()) {
         (true, acls) => plan::of_acls(step.name(), acls.map_or(&[], Vec::as_slice)),
         (false, _) => plan::of_topic(observed.topics.get(step.name())),

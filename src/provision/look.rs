@@ -25,7 +25,7 @@ impl Look {
     /// Looks at all that a plan for these wishes depends on.
     pub fn at(places: Places<'_>, desired: Desired, schemas: DesiredSchemas) -> Result<Self> {
         let access = !desired.actors.is_empty();
-        let scope = Scope { configs: Topics::Named(desired.names()), access, groups: None };
+        let scope = Scope { configs: Topics::Named(desired.names()), access, groups: None, disks: false };
         let observed = places.admin.observe(&scope)?;
         let found = observe_schemas(places.registry, &schemas)?;
         Ok(Self { desired, observed, schemas: Schemas { desired: schemas, found } })
@@ -55,10 +55,10 @@ impl Look {
     }
 }
 
-/// A look at the home with what a check needs besides: access as far as it can be read, and the migration's groups.
+/// A look at the home with what a check needs besides: access as far as it can be read, the migration's groups, the disks.
 pub fn look_closely(admin: &dyn TopicAdmin, desired: &Desired) -> Result<Observed> {
     let groups = Some(plan::group_prefix(&desired.migration));
-    admin.observe(&Scope { configs: Topics::Named(desired.names()), access: true, groups })
+    admin.observe(&Scope { configs: Topics::Named(desired.names()), access: true, groups, disks: true })
 }
 
 /// Asks the home about every step of its own that has a way through, and takes its answers in.

@@ -185,7 +185,8 @@ fn a_broker_that_is_down_hides_nothing_and_keeps_nobody_waiting() {
     opened_before.perform(create(&topic, 3, &[("retention.ms", "86400000")])).unwrap();
     // So many that every broker keeps some.
     (0..8).for_each(|_| commit(&settings, &fresh("group"), &topic));
-    let scope = Scope { configs: Topics::Prefixed(String::new()), access: true, groups: Some(String::new()) };
+    let scope =
+        Scope { configs: Topics::Prefixed(String::new()), access: true, groups: Some(String::new()), disks: false };
     let whole = opened_before.admin().observe(&scope).unwrap();
     assert_eq!(whole.groups.known().map(Vec::len), Some(8));
     let down = cluster.kill(2);

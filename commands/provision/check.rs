@@ -14,7 +14,7 @@ use crate::context::{Context, now};
 use crate::error::Exit;
 use crate::report::ReportArgs;
 
-/// Hold the cluster against the plan: drift, copies, retention, access, schemas; changes nothing
+/// Hold the cluster against the plan: drift, copies, retention, disks, access, schemas; changes nothing
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   crossfade provision check                                   a verdict, with what was looked at
@@ -80,6 +80,7 @@ pub(super) fn run(args: &CheckArgs, context: &Context) -> Result<Exit> {
     let planned = context.config.wishes.planned;
     let mut checks = plan::check(desired, observed, schemas, &plan, planned.days);
     checks.extend(unknown);
+    checks.extend(plan::headroom(desired, observed, planned.days, planned.mb_per_day));
     let there = desired.topics.iter().filter(|topic| !topic.absent && observed.topics.contains_key(&topic.name));
     let there: Vec<&str> = there.map(|topic| topic.name.as_str()).collect();
     if !there.is_empty() {

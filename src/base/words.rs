@@ -18,6 +18,18 @@ pub fn counted(count: u64, one: &str) -> String {
     format!("{} {one}{}", number(count), if count == 1 { "" } else { "s" })
 }
 
+/// Bytes with one decimal: `1.5 GB`, a kilobyte being 1000 of them.
+pub fn bytes(bytes: u64) -> String {
+    let mut unit = (1, "bytes");
+    for next in [(1_000, "kB"), (1_000_000, "MB"), (1_000_000_000, "GB"), (1_000_000_000_000, "TB")] {
+        if bytes >= next.0 {
+            unit = next;
+        }
+    }
+    let tenths = bytes % unit.0 * 10 / unit.0;
+    if unit.0 == 1 { format!("{bytes} bytes") } else { format!("{}.{tenths} {}", number(bytes / unit.0), unit.1) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,5 +42,15 @@ mod tests {
         }
         assert_eq!(counted(1, "row"), "1 row");
         assert_eq!(counted(1200, "row"), "1,200 rows");
+    }
+
+    #[test]
+    fn bytes_have_the_largest_unit_that_fits() {
+        let cases =
+            [(999, "999 bytes"), (1_000, "1.0 kB"), (1_590_000, "1.5 MB"), (999_999_999, "999.9 MB"), (0, "0 bytes")];
+        for (input, expected) in cases {
+            assert_eq!(bytes(input), expected);
+        }
+        assert_eq!(bytes(2_500_000_000_000_000), "2,500.0 TB");
     }
 }

@@ -8,6 +8,7 @@ mod configs;
 mod desired;
 mod document;
 mod fingerprint;
+mod headroom;
 mod import;
 mod manual;
 mod names;
@@ -26,6 +27,7 @@ pub use document::{
     Act, Consent, Manual, Plan, Step, VERSION, fingerprints, notes, observed_hash, sentence, wishes_hash,
 };
 pub use fingerprint::{NOTHING, of_acls, of_topic, predict};
+pub use headroom::headroom;
 pub use import::yaml as import;
 pub use manual::manual;
 pub use names::illegal;

@@ -2,6 +2,7 @@
 
 mod brokers;
 mod copies;
+mod disks;
 mod engine;
 mod imported;
 mod kills;

@@ -5,4 +5,5 @@ mod across;
 mod faults;
 mod init;
 mod resumes;
+mod store;
 mod values;

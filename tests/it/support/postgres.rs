@@ -89,6 +89,10 @@ impl Database {
         self.url().replacen("tester@", &format!("{user}@"), 1)
     }
 
+    pub fn login(&self) -> Login {
+        login(&self.url())
+    }
+
     pub fn connect(&self) -> Client {
         connect(&self.url())
     }

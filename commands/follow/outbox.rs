@@ -84,13 +84,16 @@ pub(super) fn uninstall(confirm: Option<&str>, context: &Context) -> Result<Exit
 /// journal's writes must not make longer.
 fn stepwise<T>(context: &Context, steps: &[Value], act: impl FnOnce() -> Result<T>) -> Result<T> {
     let journal = context.journal()?;
-    let announced = steps.iter().map(|step| journal.append(now(), Stage::Announced, 0, FOLLOW_STEP, step));
-    let announced = announced.collect::<Result<Vec<_>>>()?;
-    boundary("follow.steps-announced");
+    let mut announced = Vec::with_capacity(steps.len());
+    for step in steps {
+        announced.push(journal.append(now(), Stage::Announced, 0, FOLLOW_STEP, step)?);
+        boundary("journal.announced");
+    }
     let done = act();
     let stage = if done.is_ok() { Stage::Done } else { Stage::Failed };
     for (entry, step) in announced.iter().zip(steps) {
         journal.append(now(), stage, entry.seq, FOLLOW_STEP, &json!({ "sql": step["sql"] }))?;
+        boundary("journal.done");
     }
     done
 }

@@ -22,7 +22,6 @@ pub const ALL: &[&str] = &[
     "reconcile.writer-open",
     "reconcile.before-commit",
     "reconcile.after-commit",
-    "follow.steps-announced",
     "follow.installed",
     "follow.triggers-gone",
     "follow.writer-open",

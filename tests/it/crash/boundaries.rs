@@ -13,22 +13,28 @@ use crate::support::crash::Trial;
 /// A migration's life: every command that makes something durable, in an order in which each has work to do.
 const LIFE: &[&[&str]] = &[
     &["provision", "apply"],
+    &["follow", "--install", "--confirm", "MIGRATION"],
     &["replay"],
     &["project"],
     &["replay"],
+    &["follow", "--until-caught-up"],
     &["project", "--snapshot", "fold.snapshot"],
     &["project", "--restore", "fold.snapshot"],
     &["project", "--rebuild"],
+    &["follow", "--uninstall", "--confirm", "MIGRATION"],
 ];
 
-/// The step before which the legacy changes, so that it has something to reconcile.
-const CHANGED_BEFORE: usize = 3;
+/// The steps before which the legacy changes, so that they have something to reconcile or to follow.
+const CHANGED_BEFORE: [usize; 2] = [4, 5];
+
+/// The first replay.
+const REPLAY: usize = 2;
 
 /// Boundaries met by each step of a life without kills.
 fn survey(log: Log) -> Vec<Vec<String>> {
     let trial = Trial::new(log, 1);
     let trace = |(step, args): (usize, &&[&str])| {
-        if step == CHANGED_BEFORE {
+        if CHANGED_BEFORE.contains(&step) {
             trial.change_legacy();
         }
         let output = trial.command(args, &[("CROSSFADE_TRACE_BOUNDARIES", "1")]).output().unwrap();
@@ -60,7 +66,7 @@ impl Kill {
     fn plan(boundary: &str, met: &[Vec<String>]) -> Option<Self> {
         let preferred = |step: &usize| {
             let named_after = boundary.starts_with(LIFE[*step][0]);
-            (times(boundary, &met[*step]), named_after, LIFE[*step][0] == "replay", *step == 1)
+            (times(boundary, &met[*step]), named_after, LIFE[*step][0] == "replay", *step == REPLAY)
         };
         let step = (0..met.len()).max_by_key(preferred)?;
         let count = times(boundary, &met[step]);
@@ -91,12 +97,12 @@ impl Kill {
     fn run(&self, log: Log, seed: u64, kills: &AtomicUsize) {
         let trial = Trial::new(log, seed);
         for (step, args) in LIFE[..self.step].iter().enumerate() {
-            if step == CHANGED_BEFORE {
+            if CHANGED_BEFORE.contains(&step) {
                 trial.change_legacy();
             }
             trial.expect(args, 0);
         }
-        if self.step == CHANGED_BEFORE {
+        if CHANGED_BEFORE.contains(&self.step) {
             trial.change_legacy();
         }
         trial.kill_at(LIFE[self.step], &self.boundary, self.nth);
@@ -117,7 +123,7 @@ fn kill_at_every_boundary(log: Log) {
     let listed: Vec<String> = trial.expect(&["boundaries"], 0).stdout.lines().map(str::to_owned).collect();
     assert!(listed.len() > 10, "{listed:?}");
     let met = survey(log);
-    let transactions = met[1].iter().filter(|name| *name == "replay.after-commit").count();
+    let transactions = met[REPLAY].iter().filter(|name| *name == "replay.after-commit").count();
     assert!(transactions >= 10, "a replay of {transactions} transactions");
     let plans: Vec<Kill> = listed
         .iter()

@@ -52,9 +52,12 @@ impl Trial {
         Self { brokers: Some(brokers.to_owned()), ..self }
     }
 
-    /// The command, not yet started, with the variables given.
+    /// The command, not yet started, with the variables given; `MIGRATION` stands for the migration's name.
     pub fn command(&self, args: &[&str], variables: &[(&str, &str)]) -> std::process::Command {
-        let mut command = self.migration.command(args);
+        let named = |arg: &&str| if *arg == "MIGRATION" { self.migration.name.clone() } else { (*arg).to_owned() };
+        let args: Vec<String> = args.iter().map(named).collect();
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let mut command = self.migration.command(&args);
         command.env("CROSSFADE_TRANSACTION_ROWS", self.rows.to_string()).envs(variables.iter().copied());
         if let Some(brokers) = &self.brokers {
             command.env("CROSSFADE_LOG_KAFKA_BOOTSTRAP", brokers);

@@ -28,7 +28,7 @@ use crate::port::change_source::{ChangeReader, ChangeSource, Position};
 const PATIENCE: Duration = Duration::from_millis(400);
 
 /// Changes taken away in one transaction.
-const TRIM: usize = 1_000;
+const TRIM: usize = 250;
 
 /// The oldest SQLite the triggers were tried on. The file tells which one wrote to it last.
 const OLDEST: u32 = 3_040_000;
@@ -211,6 +211,18 @@ impl SqliteOutbox {
                     table.name
                 ))
                 .hint("put it back, or take it out of the mapping"));
+            }
+            let known = |name: &str| {
+                let mapped = table.columns.iter().map(|column| &column.name).chain(&table.never);
+                mapped.into_iter().any(|mapped| mapped.eq_ignore_ascii_case(name))
+            };
+            if let Some(new) = found.columns.iter().find(|column| !known(&column.name)) {
+                let message = format!(
+                    "column '{}' of table '{}' is neither mapped nor on the table's never list",
+                    new.name, table.name
+                );
+                return Err(Error::refused(message)
+                    .hint("add it to one of them, then: crossfade follow --install, and replay --recopy"));
             }
             let uniques = uniques(connection, found).map_err(|error| self.told(error))?;
             watched.push(Watched { table, schema: found, uniques });

@@ -16,6 +16,8 @@ use crate::sqlite::plan::quote;
 
 /// How often an idle reader looks whether anything was committed.
 const NAP: Duration = Duration::from_millis(10);
+/// Between two transactions that trim.
+const BREATH: Duration = Duration::from_millis(3);
 /// A batch ends with the change that brings its images to this many bytes.
 const BATCH_BYTES: usize = 4 << 20;
 /// Consumed changes are taken away when there are this many of them, or after this time.
@@ -237,6 +239,8 @@ impl ChangeReader for OutboxReader {
                 .connection
                 .query_row(&sql, [until.at as i64], |row| row.get(0))
                 .map_err(|error| self.outbox.told(error))?;
+            // A writer that waits for the file gets it in between.
+            std::thread::sleep(BREATH);
         }
         (self.trimmed, self.trimmed_at) = (until.at, Instant::now());
         Ok(())

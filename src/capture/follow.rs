@@ -44,8 +44,10 @@ const TRANSACTION_CHANGES: u64 = 2_000;
 const WAIT: Duration = Duration::from_millis(200);
 /// Between two looks at how much is left.
 const LAG_EVERY: Duration = Duration::from_secs(1);
-/// Attempts after a commit whose outcome was not known.
+/// Attempts in a row after a commit whose outcome was not known, or a fence that nobody has put up.
 const PROBES: u32 = 5;
+/// Before the first attempt after a log went away; longer before each further one.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Where a follow may begin.
 enum Start {
@@ -56,21 +58,46 @@ enum Start {
 impl Follow<'_> {
     /// Follows until the progress listener ends the run, or as [`Follow::until_caught_up`] says. Safe to run again after
     /// any kill: the log's checkpoint says which changes it has.
+    ///
+    /// A log that goes away is waited for, once anything was followed. A commit of no known outcome, and a writer fenced
+    /// though nobody has taken its name (a transaction that outlived its time), are settled by opening it again.
     pub fn run(&self, mut quarantine: Option<&mut Quarantined<'_>>) -> Result<Ended> {
-        let mut probes = 0;
+        let mut failures = 0;
         loop {
-            let (mut worked, quarantine) = (false, quarantine.as_deref_mut());
-            match self.attempt(&mut worked, quarantine) {
-                Err(error) if error.kind() == Kind::Unknown && (worked || probes < PROBES) => {
-                    probes = if worked { 0 } else { probes + 1 };
-                    self.progress.note(&format!("{error}; asking the log what it has"));
-                    // A newer follow has to be let be: its checkpoint names it.
-                    self.progress.check()?;
-                    self.require_newest()?;
-                }
-                other => return other,
+            let mut worked = false;
+            let error = match self.attempt(&mut worked, quarantine.as_deref_mut()) {
+                Err(error) => error,
+                ended => return ended,
+            };
+            failures = if worked { 1 } else { failures + 1 };
+            let again = match error.kind() {
+                Kind::Unknown | Kind::Fenced => failures <= PROBES,
+                Kind::Connect => !self.until_caught_up && (worked || failures > 1),
+                _ => false,
+            };
+            if !again {
+                return Err(error);
             }
+            if error.kind() != Kind::Unknown {
+                self.pause(PAUSE * failures.min(10))?;
+            }
+            // Whoever has taken over is let be: its checkpoint, or the run lock, names it.
+            self.progress.check()?;
+            match self.require_newest().and_then(|()| (self.alone)()) {
+                Err(other) if error.kind() == Kind::Connect && other.kind() == Kind::Connect => {}
+                newest => newest?,
+            }
+            self.progress.note(&format!("{error}; asking the log what it has"));
         }
+    }
+
+    fn pause(&self, long: Duration) -> Result<()> {
+        let began = std::time::Instant::now();
+        while began.elapsed() < long {
+            self.progress.check()?;
+            std::thread::sleep(WAIT.min(long));
+        }
+        Ok(())
     }
 
     fn name(&self) -> String {
@@ -90,6 +117,7 @@ impl Follow<'_> {
     fn attempt(&self, worked: &mut bool, mut quarantine: Option<&mut Quarantined<'_>>) -> Result<Ended> {
         let mut writer = self.log.open_writer(&self.name(), self.instance)?;
         boundary("follow.writer-open");
+        (self.alone)()?;
         let mut state = match self.start(writer.as_ref())? {
             Start::At(state) => state,
             Start::Reconcile(why) => return Ok(Ended::Reconcile(why)),

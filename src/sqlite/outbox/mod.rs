@@ -1,19 +1,21 @@
 //! A trigger outbox in a legacy SQLite file: made, taken away, and looked after.
 
 mod ddl;
+mod install;
 mod read;
 mod settle;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 pub(super) use self::ddl::KEPT;
 pub use self::ddl::Statement;
-use self::ddl::{Names, Unique, Watched, drop_statement, statements};
+use self::ddl::{Names, Unique, Watched, statements};
+pub use self::install::Installation;
 use self::read::OutboxReader;
 use super::error::{explain, open_read_only, uri};
 use super::introspect;
@@ -21,7 +23,6 @@ use super::plan::quote;
 use crate::base::{Error, Result};
 use crate::mapping::Mapping;
 use crate::mapping::init::{Schema, TableSchema};
-use crate::port::boundary::boundary;
 use crate::port::change_source::{ChangeReader, ChangeSource, Position};
 
 /// How long a statement on the legacy's file waits for its writers, and at most makes them wait before it is tried again.
@@ -30,27 +31,12 @@ const PATIENCE: Duration = Duration::from_millis(400);
 /// Changes taken away in one transaction.
 const TRIM: usize = 250;
 
-/// The oldest SQLite the triggers were tried on. The file tells which one wrote to it last.
-const OLDEST: u32 = 3_040_000;
-
 /// The outbox of one migration in one file. It keeps no connection.
 #[derive(Clone, Debug)]
 pub struct SqliteOutbox {
     path: PathBuf,
     mapping: Arc<Mapping>,
     names: Names,
-}
-
-/// What an installation would do.
-#[derive(Clone, Debug)]
-pub struct Installation {
-    /// Statements that take an older outbox away, in order.
-    pub remove: Vec<String>,
-    pub make: Vec<Statement>,
-    /// The outbox is there, whole, and as this mapping wants it: nothing to do.
-    pub whole: bool,
-    /// What a person should know before.
-    pub notes: Vec<String>,
 }
 
 /// An object of an outbox, as `sqlite_schema` has it.
@@ -66,112 +52,6 @@ struct Object {
 impl SqliteOutbox {
     pub fn new(path: impl Into<PathBuf>, migration: &str, mapping: Arc<Mapping>) -> Self {
         Self { path: path.into(), mapping, names: Names::new(migration) }
-    }
-
-    /// Looks, changes nothing. Refuses a store that cannot have an outbox.
-    pub fn plan(&self) -> Result<Installation> {
-        let connection = self.wal()?;
-        let schema = introspect::schema(&connection).map_err(|error| self.told(error))?;
-        let make = self.expected(&connection, &schema)?;
-        let found = self.objects(&connection).map_err(|error| self.told(error))?;
-        let whole = self.trouble(&connection, &make, &found).map_err(|error| self.told(error))?.is_none();
-        self.readable(&connection, &schema)?;
-        let mut notes = vec![
-            "the triggers run inside the legacy's own writes, on its SQLite; they need nothing newer than 3.8.3 and \
-             were tried from 3.40 on"
-                .to_owned(),
-            "while they are there, the legacy cannot drop a column they read; take them away first".to_owned(),
-        ];
-        match last_writer(&self.path)? {
-            Some(version) if version < OLDEST => {
-                return Err(Error::refused(format!(
-                    "'{}' was last written by SQLite {}, on which the triggers were never tried",
-                    self.path.display(),
-                    dotted(version)
-                ))
-                .hint("bring the legacy to SQLite 3.40 or newer, or follow without triggers: --mode reconcile"));
-            }
-            Some(version) => notes.push(format!("the file was last written by SQLite {}", dotted(version))),
-            None => {}
-        }
-        Ok(Installation { remove: self.removal(&connection)?, make, whole, notes })
-    }
-
-    /// Makes what was planned in one transaction, an older outbox taken away before; gives how long writers were held up.
-    pub fn install(&self, planned: &Installation, incarnation: &str) -> Result<Duration> {
-        self.remove()?;
-        let connection = self.writable()?;
-        let meta = quote(&self.names.meta());
-        let changes = quote(&self.names.changes());
-        let start = [
-            format!("INSERT INTO {meta} VALUES ('format', 1), ('incarnation', '{incarnation}')"),
-            format!("INSERT INTO {changes} (number, made, tab, op) VALUES (1, julianday('now'), 0, 's')"),
-        ];
-        let made = planned.make.iter().map(|statement| &statement.sql);
-        let held = self.at_once(&connection, made.chain(&start))?;
-        boundary("follow.installed");
-        Ok(held)
-    }
-
-    /// Statements that take away whatever there is of this migration's outbox, in the only order that never lets a write
-    /// of the legacy fail: triggers first.
-    pub fn planned_removal(&self) -> Result<Vec<String>> {
-        self.removal(&open_read_only(&self.path)?)
-    }
-
-    /// Takes the outbox away; changes that were kept go in short transactions, for dropping a large table takes long.
-    pub fn remove(&self) -> Result<()> {
-        let statements = self.planned_removal()?;
-        if statements.is_empty() {
-            return Ok(());
-        }
-        let connection = self.writable()?;
-        let (triggers, tables): (Vec<&String>, Vec<&String>) =
-            statements.iter().partition(|statement| statement.starts_with("DROP TRIGGER"));
-        self.at_once(&connection, triggers)?;
-        boundary("follow.triggers-gone");
-        let changes = self.names.changes();
-        if tables.iter().any(|statement| **statement == drop_statement("table", &changes)) {
-            let trim = trim_statement(&changes);
-            let trim = |connection: &Connection| connection.execute(&trim, (i64::MAX, TRIM as i64));
-            while self.patiently(|| trim(&connection))? > 0 {}
-        }
-        self.at_once(&connection, tables)?;
-        Ok(())
-    }
-
-    fn removal(&self, connection: &Connection) -> Result<Vec<String>> {
-        let mut found = self.objects(connection).map_err(|error| self.told(error))?;
-        found.sort_by_key(|object| object.kind != "trigger");
-        Ok(found.iter().map(|object| drop_statement(&object.kind, &object.name)).collect())
-    }
-
-    /// Runs statements in one transaction; gives how long it held the file.
-    fn at_once<'s>(
-        &self,
-        connection: &Connection,
-        statements: impl IntoIterator<Item = &'s String>,
-    ) -> Result<Duration> {
-        let all: Vec<&str> = statements.into_iter().map(String::as_str).collect();
-        self.patiently(|| connection.execute_batch("BEGIN IMMEDIATE"))?;
-        let began = Instant::now();
-        let done = connection.execute_batch(&all.join(";\n")).and_then(|()| connection.execute_batch("COMMIT"));
-        if done.is_err() {
-            let _ = connection.execute_batch("ROLLBACK");
-        }
-        done.map_err(|error| self.told(error))?;
-        Ok(began.elapsed())
-    }
-
-    /// Tries again while the legacy's writers hold the file, for some seconds.
-    fn patiently<T>(&self, mut work: impl FnMut() -> rusqlite::Result<T>) -> Result<T> {
-        for _ in 0..10 {
-            match work() {
-                Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {}
-                other => return other.map_err(|error| self.told(error)),
-            }
-        }
-        work().map_err(|error| self.told(error))
     }
 
     fn told(&self, error: rusqlite::Error) -> Error {
@@ -332,26 +212,6 @@ impl SqliteOutbox {
         let mark = read::mark(connection, &self.names.changes(), number).map_err(|error| self.told(error))?;
         Ok(Some(Position { incarnation, at: number.unsigned_abs(), count: 0, mark: mark.unwrap_or_default() }))
     }
-
-    /// Sees that every computed column can be computed for every row: a trigger will read the old value too.
-    fn readable(&self, connection: &Connection, schema: &Schema) -> Result<()> {
-        for table in &self.mapping.tables {
-            let Some(found) = schema.table(&table.name) else { continue };
-            for column in table.columns.iter().filter(|column| column.generated) {
-                let sql =
-                    format!("SELECT count(*) FROM {} WHERE typeof({}) = ''", quote(&found.name), quote(&column.name));
-                connection.query_row(&sql, [], |_| Ok(())).map_err(|error| {
-                    Error::refused(format!(
-                        "column '{}' of table '{}' cannot be computed for every row",
-                        column.name, table.name
-                    ))
-                    .hint("mend those rows: their updates would fail with a trigger that reads the column")
-                    .because(error)
-                })?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Deletes up to `?2` changes, oldest first, that lie before `?1`.
@@ -385,20 +245,6 @@ fn uniques(connection: &Connection, table: &TableSchema) -> rusqlite::Result<Vec
         Ok(Unique { columns: columns.collect::<rusqlite::Result<_>>()?, name })
     };
     names.into_iter().map(of).collect()
-}
-
-/// The SQLite that last wrote the file's first page, by its header.
-fn last_writer(path: &Path) -> Result<Option<u32>> {
-    use std::io::Read;
-    let mut header = [0; 100];
-    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut header));
-    read.map_err(|error| Error::connect(format!("'{}' cannot be read", path.display())).because(error))?;
-    let version = u32::from_be_bytes([header[96], header[97], header[98], header[99]]);
-    Ok((version > 0).then_some(version))
-}
-
-fn dotted(version: u32) -> String {
-    format!("{}.{}.{}", version / 1_000_000, version / 1000 % 1000, version % 1000)
 }
 
 impl ChangeSource for SqliteOutbox {

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::ddl::LEADING;
 use super::settle::{Entry, Settler};
 use super::{SqliteOutbox, TRIM, trim_statement, writable};
-use crate::base::{Error, Result, hex};
+use crate::base::{Error, Millis, Result, hex};
 use crate::mapping::{Rows, Value};
 use crate::port::change_source::{ChangeReader, Changes, Lag, Position};
 use crate::sqlite::error::open_read_only;
@@ -16,7 +16,9 @@ use crate::sqlite::plan::quote;
 
 /// How often an idle reader looks whether anything was committed.
 const NAP: Duration = Duration::from_millis(10);
-/// Between two transactions that trim.
+/// Transactions that trim at most, before more is read.
+const TRIMS: u32 = 8;
+/// Between two of them.
 const BREATH: Duration = Duration::from_millis(3);
 /// A batch ends with the change that brings its images to this many bytes.
 const BATCH_BYTES: usize = 4 << 20;
@@ -35,7 +37,7 @@ pub(super) struct OutboxReader {
     seen: Option<i64>,
     settler: Settler,
     trimmed: u64,
-    trimmed_at: Instant,
+    trimmed_at: Option<Instant>,
 }
 
 /// The mark of a position: the version of the schema, and what tells the change with this number from another that was
@@ -75,7 +77,7 @@ impl OutboxReader {
                 "the outbox in '{file}' has {what} at number {}, up to which the log has it: the file was put back to an older state",
                 from.at
             ))
-            .hint("if that is what it should be: crossfade follow --install makes a new outbox, and follow reconciles first"));
+            .hint("if that is what it should be, make the outbox anew (crossfade follow --uninstall, then --install): follow reconciles first"));
         }
         // What has happened to the schema since then is seen by the first read.
         let schema = schema.parse().unwrap_or_default();
@@ -89,7 +91,7 @@ impl OutboxReader {
             seen: None,
             settler,
             trimmed: 0,
-            trimmed_at: Instant::now(),
+            trimmed_at: None,
             outbox,
         })
     }
@@ -148,7 +150,7 @@ impl OutboxReader {
             }
             let made: Value<'_> = value(row.get_ref(1)?);
             let made_at = match made {
-                Value::Real(day) => Some(((day - UNIX_EPOCH_DAY) * 86_400_000.0).round() as i64),
+                Value::Real(day) => Some(millis(day)),
                 _ => None,
             };
             let tab: i64 = row.get(2)?;
@@ -178,17 +180,16 @@ impl OutboxReader {
         Ok((images, entries, true))
     }
 
-    fn trim(&mut self, until: u64) -> rusqlite::Result<()> {
+    fn trim(&mut self, until: u64) -> rusqlite::Result<usize> {
         if self.trimming.is_none() {
             let connection = writable(&self.outbox.path)?;
             // The legacy's writers go first: what is not taken away now is taken away later.
             connection.busy_timeout(Duration::from_millis(20))?;
             self.trimming = Some(connection);
         }
-        let Some(connection) = &self.trimming else { return Ok(()) };
+        let Some(connection) = &self.trimming else { return Ok(0) };
         let sql = trim_statement(&self.outbox.names.changes());
-        connection.prepare(&sql)?.execute((until as i64, TRIM as i64))?;
-        Ok(())
+        connection.prepare(&sql)?.execute((until as i64, TRIM as i64))
     }
 }
 
@@ -222,37 +223,43 @@ impl ChangeReader for OutboxReader {
 
     /// Keeps the change it ends with: the next number follows it, and it shows whether the file is still the same.
     fn release(&mut self, until: &Position) -> Result<()> {
-        let due = until.at.saturating_sub(self.trimmed) >= TRIM_AFTER.0 || self.trimmed_at.elapsed() >= TRIM_AFTER.1;
+        let late = self.trimmed_at.is_none_or(|at| at.elapsed() >= TRIM_AFTER.1);
+        let due = late || until.at.saturating_sub(self.trimmed) >= TRIM_AFTER.0;
         if until.incarnation != self.end.incarnation || until.at <= self.trimmed || !due {
             return Ok(());
         }
-        let mut left = true;
-        while left {
-            match self.trim(until.at) {
-                Ok(()) => {}
+        for _ in 0..TRIMS {
+            let trimmed = match self.trim(until.at) {
+                Ok(trimmed) => trimmed,
                 Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => return Ok(()),
                 Err(error) => return Err(self.outbox.told(error)),
+            };
+            if trimmed < TRIM {
+                (self.trimmed, self.trimmed_at) = (until.at, Some(Instant::now()));
+                return Ok(());
             }
-            let sql =
-                format!("SELECT EXISTS (SELECT 1 FROM {} WHERE number < ?1)", quote(&self.outbox.names.changes()));
-            left = self
-                .connection
-                .query_row(&sql, [until.at as i64], |row| row.get(0))
-                .map_err(|error| self.outbox.told(error))?;
             // A writer that waits for the file gets it in between.
             std::thread::sleep(BREATH);
         }
-        (self.trimmed, self.trimmed_at) = (until.at, Instant::now());
         Ok(())
     }
 
+    /// By the numbers, which have no gaps but those of candidates: counting would read every row.
     fn lag(&mut self) -> Result<Lag> {
-        let sql = format!("SELECT count(*), min(made) FROM {} WHERE number > ?1", quote(&self.outbox.names.changes()));
+        let changes = quote(&self.outbox.names.changes());
+        let sql = format!(
+            "SELECT (SELECT max(number) FROM {changes}), (SELECT made FROM {changes} WHERE number > ?1 ORDER BY number LIMIT 1)"
+        );
         let read = |row: &rusqlite::Row<'_>| {
-            let day: Option<f64> = row.get(1)?;
-            let since = day.map(|day| ((day - UNIX_EPOCH_DAY) * 86_400_000.0).round() as i64);
-            Ok(Lag { changes: row.get::<_, i64>(0)?.unsigned_abs(), since })
+            let last = row.get::<_, Option<i64>>(0)?.unwrap_or_default().unsigned_abs();
+            let changes = last.saturating_sub(self.end.at);
+            Ok(Lag { changes, since: row.get::<_, Option<f64>>(1)?.map(millis) })
         };
         self.connection.query_row(&sql, [self.end.at as i64], read).map_err(|error| self.outbox.told(error))
     }
+}
+
+/// A Julian day as milliseconds since the epoch.
+fn millis(day: f64) -> Millis {
+    ((day - UNIX_EPOCH_DAY) * 86_400_000.0).round() as Millis
 }

@@ -13,7 +13,7 @@ use crate::support::flow::{
 const SMALL: crossfade::demo::Sizes = crossfade::demo::Sizes { sessions: 32, messages: 200, seed: 3 };
 
 fn store() -> Migration {
-    let migration = generated(Log::Embedded, SMALL, "");
+    let migration = generated(Log::Embedded, SMALL, "replay: {transaction_rows: 100}\n");
     migration.expect(&["provision", "apply"], 0);
     migration
 }
@@ -222,11 +222,26 @@ fn i02_a_replay_beside_a_follow_takes_its_place_and_leaves_no_gap() {
     insert(&migration, "one");
     until("the change is followed", || followed(&migration) == 1);
     migration.expect(&["replay"], 0);
+    // The follow meets its fence, sees that nobody is at work any more, and goes on behind the reconcile.
     insert(&migration, "two");
+    until("the follow goes on", || followed(&migration) == 2);
+    // One that still is at work is left alone.
+    let slow = Child::at(
+        {
+            let mut command = migration.command(&["replay", "--recopy"]);
+            command.env("CROSSFADE_STOP_AT", "replay.before-commit:2");
+            command
+        },
+        "replay.before-commit",
+    );
+    insert(&migration, "three");
     let (status, said) = follow.wait();
     assert_eq!(status.code(), Some(4), "{said}");
-    caught_up(&migration);
-    migration.expect(&["replay", "--recopy"], 0);
+    assert!(said.contains("'replay'"), "{said}");
+    refused(&migration, &["follow"], 4, "'replay'");
+    slow.kill();
+    refused(&migration, &["follow"], 3, "unfinished");
+    migration.expect(&["replay"], 0);
     execute(&migration.legacy(), "UPDATE sessions SET status = 'paused' WHERE id IN ('one', 'two')");
     caught_up(&migration);
     migration.expect(&["replay"], 0);

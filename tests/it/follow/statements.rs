@@ -102,6 +102,28 @@ fn i02_what_was_rolled_back_is_not_told() {
     assert_eq!(told, ["insert 4", "update 1"]);
 }
 
+/// The triggers run on the SQLite of the legacy's program, which is not the one built in here: the `sqlite3` command's
+/// is older.
+#[test]
+fn the_triggers_work_on_another_sqlite() {
+    let mut bench = followed();
+    let script = "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;
+        INSERT INTO parent VALUES ('c', 'three', 0.1, x'00'); INSERT OR REPLACE INTO parent VALUES ('d', 'ONE', 3, NULL);
+        UPDATE OR REPLACE parent SET name = 'two' WHERE id = 'c'; DELETE FROM tree WHERE id = 1; UPDATE made SET n = n + 1;
+        INSERT INTO pair VALUES ('x', 1, 'again') ON CONFLICT DO UPDATE SET v = excluded.v; REPLACE INTO pair VALUES ('x', 2, NULL);
+        BEGIN; DELETE FROM plain; SAVEPOINT s; INSERT INTO plain VALUES (1, 1); ROLLBACK TO s; COMMIT;
+        INSERT INTO plain VALUES (9e999, CAST(x'ff' AS TEXT));";
+    let ran = std::process::Command::new("sqlite3").arg(bench.legacy()).arg(script).output().unwrap();
+    assert!(ran.status.success() && ran.stderr.is_empty(), "{}", String::from_utf8_lossy(&ran.stderr));
+    bench.assert_followed();
+    assert_eq!(bench.reconciles, 0);
+    let told = bench.ops(0);
+    assert!(
+        told.len() > 20 && told.contains(&"delete a".to_owned()) && told.contains(&"delete b".to_owned()),
+        "{told:?}"
+    );
+}
+
 #[test]
 fn i02_a_row_number_used_again_is_another_row() {
     let told = after("DELETE FROM plain WHERE x = 5; INSERT INTO plain VALUES (50, 60);");

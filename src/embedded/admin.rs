@@ -1,6 +1,6 @@
 //! The management of the file: its topics, and what stands in for what only clusters have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
@@ -25,6 +25,7 @@ pub fn nothing_yet(path: &Path) -> Observed {
         brokers: Seen::NotHere(ONE_FILE.into()),
         broker_configs: Seen::NotHere(ONE_FILE.into()),
         topics: BTreeMap::new(),
+        hidden: BTreeSet::new(),
         config_names: KNOWN_CONFIGS.iter().map(|name| (*name).to_owned()).collect(),
         acls: Seen::NotHere(RIGHTS.into()),
         scram_users: Seen::NotHere(RIGHTS.into()),

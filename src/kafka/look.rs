@@ -54,10 +54,15 @@ pub(super) fn observe(cluster: &Cluster, scope: &Scope) -> Result<Observed> {
         described.map_err(|refusal| fault::refused("the brokers cannot be looked up", &refusal))?;
     let partitions = partitions(&metadata);
     let (configs, config_names) = configs(cluster, &partitions, &scope.configs)?;
+    let hidden = hidden_topics(cluster, &partitions, &scope.configs)?;
     let broker_configs = broker_configs(cluster, &brokers);
     let (acls, scram_users) = if scope.access {
-        let acls = patiently(cluster, |handle| sys::describe_acls(handle, within));
         let users = patiently(cluster, |handle| sys::scram_users(handle, within));
+        // The same right is asked for both, and the library takes a refusal to tell the rules for none at all.
+        let acls = match &users {
+            Err(refusal) if refusal.code == Code::ClusterAuthorizationFailed => Err(refusal.clone()),
+            _ => patiently(cluster, |handle| sys::describe_acls(handle, within)),
+        };
         (seen(acls), seen(users))
     } else {
         (not_asked(), not_asked())
@@ -71,7 +76,19 @@ pub(super) fn observe(cluster: &Cluster, scope: &Scope) -> Result<Observed> {
     let topics = with_configs(partitions, configs);
     let brokers = Seen::Known(brokers);
     let home = cluster.describe();
-    Ok(Observed { home, cluster_id, brokers, broker_configs, topics, config_names, acls, scram_users, groups, disks })
+    Ok(Observed {
+        home,
+        cluster_id,
+        brokers,
+        broker_configs,
+        topics,
+        hidden,
+        config_names,
+        acls,
+        scram_users,
+        groups,
+        disks,
+    })
 }
 
 fn addresses(metadata: &Metadata) -> Vec<Address> {
@@ -142,6 +159,24 @@ fn configs(
     let known = known.collect();
     found.retain(|name, _| wanted.has(name));
     Ok((found, known))
+}
+
+/// Topics asked for by name that are kept from this user: a list of all leaves them out.
+fn hidden_topics(
+    cluster: &Cluster,
+    found: &BTreeMap<String, Vec<Partition>>,
+    wanted: &Topics,
+) -> Result<BTreeSet<String>> {
+    let Topics::Named(names) = wanted else { return Ok(BTreeSet::new()) };
+    let unlisted: Vec<&str> = names.iter().map(String::as_str).filter(|name| !found.contains_key(*name)).collect();
+    let mut hidden = BTreeSet::new();
+    for block in unlisted.chunks(BLOCK) {
+        let told = patiently(cluster, |handle| sys::describe_topics(handle, block, Ask::within(REQUEST)));
+        let told = told.map_err(|refusal| fault::refused("the topics cannot be looked up", &refusal))?;
+        let kept = |told: &sys::Answer| matches!(told, Err(refusal) if refusal.code == Code::TopicAuthorizationFailed);
+        hidden.extend(told.into_iter().filter(|(_, told)| kept(told)).map(|(name, _)| name));
+    }
+    Ok(hidden)
 }
 
 fn with_configs(partitions: BTreeMap<String, Vec<Partition>>, mut configs: Configs) -> BTreeMap<String, FoundTopic> {

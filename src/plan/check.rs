@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::change::{Change, Kind, Risk};
+use super::access::group_prefix;
+use super::change::{Change, Kind, Op, Risk};
 use super::configs::{has_policy, limit, same};
 use super::desired::{Desired, DesiredTopic, Owner};
 use super::document::{Plan, sentence};
-use super::observed::{Broker, FoundTopic, Observed, Partition, Seen};
-use super::planner::{is_unmanaged, words};
+use super::observed::{Acl, Broker, FoundTopic, Observed, Partition, Pattern, Resource, Seen};
+use super::planner::{covers, is_unmanaged, words};
 use super::schemas::Schemas;
 use crate::base::words::counted;
 use crate::diff::{Checked, Severity};
@@ -23,6 +24,10 @@ pub fn check(desired: &Desired, observed: &Observed, schemas: &Schemas, plan: &P
     for topic in desired.topics.iter().filter(|topic| !topic.absent) {
         match observed.topics.get(&topic.name) {
             Some(found) => checks.topic(topic, found, days),
+            None if observed.hidden.contains(&topic.name) => {
+                let text = "whether the topic exists is not known: the user may not look at it";
+                checks.tell("exists", &topic.name, Severity::Gap, text, Some("the user needs Describe on the topic"));
+            }
             None => checks.tell("exists", &topic.name, Severity::Failure, "the topic does not exist", Some(APPLY)),
         }
     }
@@ -230,9 +235,16 @@ impl Checks<'_> {
     /// What `apply` would change, as findings.
     fn drift(&mut self, desired: &Desired, plan: &Plan) {
         let mut drifted: BTreeSet<&str> = BTreeSet::new();
-        // What a missing topic lacks is told by its absence.
-        let told =
-            |change: &&Change| !matches!(change.kind, Kind::Topic | Kind::Acl) && change.reason != "topic-missing";
+        // What a missing topic lacks is told by its absence, and what could not be looked at where it was to be seen.
+        let told = |change: &&Change| {
+            !matches!(change.kind, Kind::Topic | Kind::Acl)
+                && change.reason != "topic-missing"
+                && !change.reason.ends_with("-hidden")
+        };
+        let hidden = |topic: &str| {
+            let configs = self.observed.topics.get(topic).map(|found| &found.configs);
+            matches!(configs, Some(Seen::Hidden(_)))
+        };
         for change in plan.changes().filter(told) {
             let help = match change.risk {
                 Risk::Impossible => None,
@@ -243,12 +255,12 @@ impl Checks<'_> {
             let text = sentence(change);
             self.tell("drift", &change.name, Severity::Failure, text, help.as_deref());
         }
-        for change in plan.changes().filter(|change| change.kind == Kind::Topic && change.to.is_none()) {
+        for change in plan.changes().filter(|change| change.kind == Kind::Topic && change.op == Op::Remove) {
             let text = "the topic is to be absent, and exists";
             self.tell("drift", &change.name, Severity::Failure, text, Some(APPLY));
         }
         for topic in desired.topics.iter().filter(|topic| !topic.absent && !drifted.contains(topic.name.as_str())) {
-            if self.observed.topics.contains_key(&topic.name) {
+            if self.observed.topics.contains_key(&topic.name) && !hidden(&topic.name) {
                 self.fine("drift", &topic.name, "as planned");
             }
         }
@@ -290,7 +302,8 @@ impl Checks<'_> {
             let wanted: BTreeSet<_> = desired.acls.iter().filter(|rule| rule.principal == principal).collect();
             let have: BTreeSet<_> = known.iter().filter(|rule| rule.principal == principal).collect();
             let missing: Vec<String> = wanted.difference(&have).map(|rule| words(rule)).collect();
-            let wider: Vec<String> = have.difference(&wanted).map(|rule| words(rule)).collect();
+            let wider = have.difference(&wanted).filter(|rule| concerns(rule, desired));
+            let wider: Vec<String> = wider.map(|rule| words(rule)).collect();
             let subject = format!("{principal} ({})", roles.join(", "));
             if !missing.is_empty() {
                 let text = format!("may not {}", missing.join("; "));
@@ -357,6 +370,21 @@ impl Checks<'_> {
             let text = format!("{}, {members}, positions in {partitions}", group.state.to_lowercase());
             self.fine("group", &group.name, text);
         }
+    }
+}
+
+/// Whether a rule reaches anything of the migration; what a user may do elsewhere is not judged here.
+fn concerns(rule: &Acl, desired: &Desired) -> bool {
+    let any_of = |prefix: &str| {
+        rule.name == "*"
+            || rule.name.starts_with(prefix)
+            || (rule.pattern == Pattern::Prefixed && prefix.starts_with(&rule.name))
+    };
+    match rule.resource {
+        Resource::Cluster => true,
+        Resource::Topic => desired.topics.iter().any(|topic| covers(rule, &topic.name)),
+        Resource::Group => any_of(&group_prefix(&desired.migration)),
+        Resource::TransactionalId => any_of(&format!("{}/", desired.migration)),
     }
 }
 

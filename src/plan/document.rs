@@ -251,9 +251,11 @@ impl Plan {
         };
         if !impossible.is_empty() {
             let message = format!("the plan has what cannot be done, so nothing was done:{}", told(&impossible));
-            return Err(
-                Error::refused(message).hint("mend crossfade.yaml or the cluster; see: crossfade provision plan")
-            );
+            let hidden = impossible.iter().any(|change| change.reason.ends_with("-hidden"));
+            return Err(Error::refused(message).hint(match hidden {
+                true => "the user lacks rights to look at all of it: run it as one who manages the cluster",
+                false => "mend crossfade.yaml or the cluster; see: crossfade provision plan",
+            }));
         }
         if !unflagged.is_empty() {
             let flags: BTreeSet<String> = unflagged.iter().map(|change| format!("--allow {}", change.reason)).collect();

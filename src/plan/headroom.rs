@@ -231,6 +231,7 @@ mod tests {
             brokers: Seen::Known(vec![broker(1), broker(2), broker(3)]),
             broker_configs: Seen::Known([("log.retention.hours".to_owned(), "48".to_owned())].into()),
             topics: topics.iter().map(|(name, count)| ((*name).to_owned(), found(*count))).collect(),
+            hidden: Default::default(),
             config_names: Default::default(),
             acls: Seen::NotHere(String::new()),
             scram_users: Seen::NotHere(String::new()),

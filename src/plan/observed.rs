@@ -36,6 +36,8 @@ pub struct Observed {
     pub broker_configs: Seen<BTreeMap<String, String>>,
     /// Every topic the user may see, but the brokers' own.
     pub topics: BTreeMap<String, FoundTopic>,
+    /// Topics asked for by name that the user may not look at; they may exist.
+    pub hidden: BTreeSet<String>,
     /// Names the home knows for a topic's configs; empty when no topic was there to ask.
     pub config_names: BTreeSet<String>,
     pub acls: Seen<Vec<Acl>>,

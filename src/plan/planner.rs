@@ -63,11 +63,33 @@ impl Planner<'_> {
     fn topic(&self, topic: &DesiredTopic) -> Vec<Step> {
         let found = self.observed.topics.get(&topic.name);
         match (topic.absent, found) {
+            (_, None) if self.observed.hidden.contains(&topic.name) => vec![self.hidden(topic)],
             (true, None) => Vec::new(),
             (true, Some(found)) => vec![self.delete(topic, found)],
             (false, None) => vec![self.create(topic)],
             (false, Some(found)) => self.alter(topic, found),
         }
+    }
+
+    fn hidden(&self, topic: &DesiredTopic) -> Step {
+        let mut change = Change {
+            kind: Kind::Topic,
+            op: Op::Alter,
+            name: topic.name.clone(),
+            field: String::new(),
+            from: None,
+            to: None,
+            reason: String::new(),
+            risk: Risk::Impossible,
+            way_back: WayBack::Reversible,
+            note: String::new(),
+        };
+        impossible(
+            &mut change,
+            "topic-hidden",
+            "the user may not look at it: whether it exists is not known".to_owned(),
+        );
+        Step::without_act(item(&topic.name), vec![change])
     }
 
     /// Brokers that are there to keep copies; where a home has none, nothing is to be said of copies.
@@ -402,7 +424,7 @@ pub(super) fn is_unmanaged(topic: &DesiredTopic, key: &str, entry: &Config) -> b
     entry.source == Source::Topic && !topic.configs.contains_key(key) && (key != ISR || topic.owner == Owner::Config)
 }
 
-fn covers(rule: &Acl, name: &str) -> bool {
+pub(super) fn covers(rule: &Acl, name: &str) -> bool {
     match rule.pattern {
         Pattern::Literal => rule.name == name || rule.name == "*",
         Pattern::Prefixed => name.starts_with(&rule.name),

@@ -6,9 +6,10 @@ use proptest::prelude::*;
 
 use super::{
     Action, Actor, Broker, Config, Consent, Desired, FoundTopic, KNOWN_CONFIGS, Observed, Override, Partition, Plan,
-    Risk, Role, Schemas, Seen, Source, Step, VERSION, WayBack, fingerprints, observed_hash, of_topic, predict,
+    Risk, Role, Schemas, Seen, Source, Step, VERSION, WayBack, check, fingerprints, observed_hash, of_topic, predict,
 };
 use crate::base::Kind as ErrorKind;
+use crate::diff::Severity;
 use crate::mapping::{Mapping, Topic, Types};
 
 fn nothing() -> Mapping {
@@ -44,6 +45,7 @@ fn cluster(topics: &[(&str, FoundTopic)]) -> Observed {
         brokers: Seen::Known(brokers),
         broker_configs: Seen::Known(BTreeMap::new()),
         topics: topics.iter().map(|(name, topic)| ((*name).to_owned(), topic.clone())).collect(),
+        hidden: BTreeSet::new(),
         config_names: BTreeSet::new(),
         acls: Seen::Known(Vec::new()),
         scram_users: Seen::Known(BTreeMap::new()),
@@ -221,6 +223,25 @@ fn what_cannot_be_created_is_told_before_anything_is_tried() {
             ErrorKind::Refused
         );
     }
+}
+
+#[test]
+fn what_may_not_be_looked_at_is_neither_planned_nor_called_drift() {
+    let orders = FoundTopic { configs: Seen::Hidden("no right".to_owned()), ..found(3, 2, &[]) };
+    let observed = Observed { hidden: ["notes".to_owned()].into(), ..cluster(&[("orders", orders)]) };
+    let wished = desired(&shop(), &[]);
+    let steps = steps(&wished, &observed);
+    let reasons: Vec<&str> = steps.iter().flat_map(|step| &step.changes).map(|change| change.reason.as_str()).collect();
+    assert_eq!(reasons, ["configs-hidden", "topic-hidden"]);
+    assert!(steps.iter().all(|step| step.action().is_none() && step.risk() == Risk::Impossible));
+    let checks = check(&wished, &observed, &Schemas::none(), &plan_of(&wished, &observed), 30);
+    let severity = |code: &str, subject: &str| -> Vec<Severity> {
+        let of = checks.iter().filter(|check| (check.code, check.subject.as_str()) == (code, subject));
+        of.map(|check| check.severity).collect()
+    };
+    assert_eq!(severity("exists", "notes"), [Severity::Gap]);
+    assert_eq!(severity("configs", "orders"), [Severity::Gap]);
+    assert!(severity("drift", "orders").is_empty() && severity("drift", "notes").is_empty());
 }
 
 #[test]

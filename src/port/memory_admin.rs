@@ -45,6 +45,7 @@ impl MemoryAdmin {
             brokers: Seen::Known((1..=3).map(broker).collect()),
             broker_configs: Seen::Known(BTreeMap::new()),
             topics: BTreeMap::new(),
+            hidden: BTreeSet::new(),
             config_names: KNOWN_CONFIGS.iter().map(|name| (*name).to_owned()).collect(),
             acls: Seen::Known(Vec::new()),
             scram_users: Seen::Known(BTreeMap::new()),

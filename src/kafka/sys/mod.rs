@@ -19,7 +19,9 @@ use rdkafka_sys as rd;
 pub(super) use self::access::{create_acls, describe_acls, scram_users};
 pub(super) use self::configs::{Entry, alter_configs, broker_configs, topic_configs};
 pub(super) use self::groups::{describe_groups, group_offsets, list_groups};
-pub(super) use self::topics::{NewTopic, create_partitions, create_topics, delete_topic, describe_cluster};
+pub(super) use self::topics::{
+    NewTopic, create_partitions, create_topics, delete_topic, describe_cluster, describe_topics,
+};
 
 /// The client gives an answer of its own when its time is up; this is for its way to us.
 const GRACE: Duration = Duration::from_secs(1);
@@ -204,6 +206,15 @@ fn call<R, T>(
         Owned::new(rd::rd_kafka_queue_poll(queue.raw(), millis(ask.timeout + GRACE)), rd::rd_kafka_event_destroy)
     };
     let event = event.ok_or_else(|| Refusal::new(Code::OperationTimedOut, "no answer in time"))?;
+    // SAFETY: the event lives.
+    let code = unsafe { rd::rd_kafka_event_error(event.raw()) };
+    let borrowed = op == rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBEUSERSCRAMCREDENTIALS;
+    if borrowed && code != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+        // The library puts in a text from a stack that is gone, and would free it: it is not read, and the event stays.
+        std::mem::forget(event);
+        let code = Code::from(code);
+        return Err(Refusal::new(code, code.to_string()));
+    }
     // SAFETY: the event lives, and its text with it.
     unsafe { refusal(rd::rd_kafka_event_error(event.raw()), rd::rd_kafka_event_error_string(event.raw()))? };
     // SAFETY: the event lives; of another type it gives null.

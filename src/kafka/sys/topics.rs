@@ -1,13 +1,13 @@
 //! Topics made, grown and deleted, and the brokers of the cluster.
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
+use std::ffi::{CString, c_char};
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka_sys as rd;
 use rdkafka_sys::rd_kafka_admin_op_t as Op;
 
-use super::{Answer, Ask, Handle, Owned, Refusal, Words, c_text, call, list, pointers, refusal, text};
+use super::{Answer, Ask, Handle, Owned, Refusal, Words, c_text, call, error, list, pointers, refusal, text};
 use crate::plan::Broker;
 
 pub(in crate::kafka) struct NewTopic<'t> {
@@ -121,6 +121,34 @@ pub(in crate::kafka) fn delete_topic(handle: Handle<'_>, name: &str, ask: Ask) -
         |answer| unsafe { per_topic(list(answer, rd::rd_kafka_DeleteTopics_result_topics)) },
     )?;
     results.remove(name).unwrap_or_else(|| Err(Refusal::new(Code::Fail, "the broker does not tell")))
+}
+
+/// Whether each may be looked at and is there.
+pub(in crate::kafka) fn describe_topics(handle: Handle<'_>, names: &[&str], ask: Ask) -> Answer<PerTopic> {
+    let names = names.iter().map(|name| c_text(name)).collect::<Answer<Vec<_>>>()?;
+    let mut raw: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+    // SAFETY: the names live during the call, which copies them; the object is ours.
+    let wanted = unsafe {
+        let wanted = rd::rd_kafka_TopicCollection_of_topic_names(raw.as_mut_ptr(), raw.len());
+        Owned::new(wanted, rd::rd_kafka_TopicCollection_destroy)
+    };
+    let wanted = wanted.ok_or_else(|| Refusal::new(Code::InvalidArgument, "no names"))?;
+    call(
+        handle,
+        Op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+        ask,
+        // SAFETY: all pointers live during the call.
+        |client, options, queue| unsafe { rd::rd_kafka_DescribeTopics(client, wanted.raw(), options, queue) },
+        rd::rd_kafka_event_DescribeTopics_result,
+        // SAFETY: the answer lives while it is read, and names and errors with it.
+        |answer| unsafe {
+            let topics = list(answer, rd::rd_kafka_DescribeTopics_result_topics).map(|topic| {
+                let name = text(rd::rd_kafka_TopicDescription_name(topic)).unwrap_or_default();
+                (name, error(rd::rd_kafka_TopicDescription_error(topic)))
+            });
+            topics.collect()
+        },
+    )
 }
 
 /// The cluster's id and the brokers alive.

@@ -36,6 +36,7 @@ fn cluster(rows: FoundTopic) -> Observed {
         brokers: Seen::Known([(1, "a"), (2, "a"), (3, "b")].map(broker).into()),
         broker_configs: Seen::Known(BTreeMap::from([("auto.create.topics.enable".to_owned(), "false".to_owned())])),
         topics: BTreeMap::from([("rows".to_owned(), rows), ("notes".to_owned(), notes)]),
+        hidden: BTreeSet::new(),
         config_names: BTreeSet::new(),
         acls: Seen::NotHere(String::new()),
         scram_users: Seen::NotHere(String::new()),

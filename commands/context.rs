@@ -201,7 +201,7 @@ impl Context {
     pub(crate) fn log(&self, create: bool) -> Result<Box<dyn EventLog>> {
         match &self.config.log {
             Home::Embedded(path) => Ok(Box::new(self.embedded(path, create)?)),
-            Home::Kafka(home) => Ok(Box::new(KafkaLog::open(&kafka(home)?)?)),
+            Home::Kafka(home) => Ok(Box::new(KafkaLog::open(&kafka(home, &self.config.migration)?)?)),
         }
     }
 
@@ -210,7 +210,7 @@ impl Context {
         match &self.config.log {
             Home::Embedded(path) if !create && !path.exists() => Ok(Box::new(MemoryAdmin::of(nothing_yet(path)))),
             Home::Embedded(path) => Ok(Box::new(self.embedded(path, create)?)),
-            Home::Kafka(home) => Ok(Box::new(KafkaAdmin::open(&kafka(home)?)?)),
+            Home::Kafka(home) => Ok(Box::new(KafkaAdmin::open(&kafka(home, &self.config.migration)?)?)),
         }
     }
 
@@ -476,8 +476,9 @@ fn process_alive(pid: u32) -> bool {
     !Path::new("/proc/self").exists() || Path::new(&format!("/proc/{pid}")).exists()
 }
 
-fn kafka(home: &KafkaHome) -> Result<KafkaSettings> {
+fn kafka(home: &KafkaHome, migration: &str) -> Result<KafkaSettings> {
     let mut settings = KafkaSettings { bootstrap: home.bootstrap.clone(), ..KafkaSettings::default() };
+    settings.migration = Some(migration.to_owned());
     settings.properties.clone_from(&home.properties);
     settings.security = home.security.as_ref().map(security).transpose()?;
     Ok(settings)

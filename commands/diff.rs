@@ -8,7 +8,7 @@ use crossfade::base::words::counted;
 use crossfade::base::{Error, Result, rfc3339};
 use crossfade::capture::{DryRunLog, FollowState, Phase, Rejected, Replay, ReplayState, Settings};
 use crossfade::compare::{Evidence, Job, compare};
-use crossfade::control::{missing_topics, require_topics};
+use crossfade::control::{missing_row_topics, missing_topics, require_topics};
 use crossfade::diff::{Finding, Kind as Difference, Outcome, Sample, Severity, TableCoverage, verdict};
 use crossfade::event::codec::Exact;
 use crossfade::port::change_source::{ChangeSource, Lag};
@@ -62,6 +62,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
     let mut findings = coverage_findings(context, &unmapped);
     let mut facts = vec![("legacy".to_owned(), source.describe()), ("log".to_owned(), log.describe())];
     let state = replay_findings(context, log.as_ref(), &mut findings, &mut facts)?;
+    let limits = limits(context, log.as_ref())?;
     let from = state.as_ref().map(ReplayState::begins_at).unwrap_or_default();
     let scratch;
     let projection;
@@ -78,7 +79,6 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
     let view = projection_view(context, log.as_ref(), store, &mut findings)?;
     let mut snapshot = source.snapshot()?;
     let kept_back = follow_findings(context, log.as_ref(), state.as_ref(), &mut findings, &mut facts)?;
-    let limits = limits(context, log.as_ref())?;
     let rejected = |table: &crossfade::mapping::Table, row: crossfade::mapping::Row<'_>| {
         table.broken(row).is_some() || crossfade::event::encode::size(table, row) > limits[table.index]
     };
@@ -390,7 +390,12 @@ pub(crate) fn dry_run(
             (log, place)
         }
     };
-    let missing = missing_topics(log.as_ref(), &context.mapping, &context.config.migration)?;
+    let (mapping, migration) = (&context.mapping, &context.config.migration);
+    let missing = match missing_row_topics(log.as_ref(), mapping, migration)? {
+        none if none.is_empty() => none,
+        // Whoever makes these makes the others, too.
+        _ => missing_topics(log.as_ref(), mapping, migration)?,
+    };
     let mut steps: Vec<String> = missing
         .iter()
         .map(|topic| {

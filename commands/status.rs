@@ -4,7 +4,7 @@ use clap::Args;
 use crossfade::base::words::counted;
 use crossfade::base::{Result, Verdict, rfc3339};
 use crossfade::capture::{FollowState, Phase, ReplayState};
-use crossfade::control::{Lock, missing_topics};
+use crossfade::control::{Lock, missing_row_topics};
 use crossfade::port::event_log::EventLog;
 use crossfade::port::journal::{Entry, Stage};
 use crossfade::project::behind;
@@ -84,7 +84,7 @@ fn log_lines(
     let mut next = None;
     let mut running = None;
     let migration = &context.config.migration;
-    let missing = missing_topics(log, &context.mapping, migration)?;
+    let missing = missing_row_topics(log, &context.mapping, migration)?;
     let topics = if missing.is_empty() {
         "all topics are there".to_owned()
     } else {

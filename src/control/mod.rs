@@ -4,4 +4,4 @@ mod lock;
 mod preflight;
 
 pub use lock::{Holder, Lock, Process};
-pub use preflight::{missing_topics, require_topics};
+pub use preflight::{missing_row_topics, missing_topics, require_topics};

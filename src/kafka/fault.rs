@@ -85,9 +85,22 @@ pub(super) fn error(what: impl Into<String>, code: Code, listener: Option<&Liste
     }
 }
 
+/// Names the right that a refused user lacks; other errors stay as they are.
+pub(super) fn needs(error: Error, right: &str) -> Error {
+    match error.kind() {
+        Kind::Refused => error.hint(format!("the user lacks an ACL: {right}")),
+        _ => error,
+    }
+}
+
 /// An error met by an admin call, with the broker's words.
 pub(super) fn refused(what: impl Into<String>, refusal: &Refusal) -> Error {
-    error(what, refusal.code, None).because(refusal.clone())
+    let error = error(what, refusal.code, None);
+    match error.kind() {
+        // The broker's words for a right that lacks are of its own insides.
+        Kind::Refused if refusal.code != Code::PolicyViolation => error,
+        _ => error.because(refusal.clone()),
+    }
 }
 
 /// The error of a topic the cluster does not have.

@@ -153,7 +153,10 @@ impl Cluster {
             }
             // Being made, or its leaders are being elected.
             Some(Code::LeaderNotAvailable) => Ok(i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)),
-            Some(code) => Err(fault::error(format!("the topic '{topic}' cannot be looked up"), code, None)),
+            Some(code) => {
+                let error = fault::error(format!("the topic '{topic}' cannot be looked up"), code, None);
+                Err(fault::needs(error, "Describe on the topic"))
+            }
         }
     }
 
@@ -185,7 +188,9 @@ impl Cluster {
             };
             serve(consumer);
             if !fault::passing(error) || started.elapsed() >= PATIENCE {
-                return Err(fault::error(what(), error, Some(consumer.client().context())));
+                let error = fault::error(what(), error, Some(consumer.client().context()));
+                // Nothing else is asked about here.
+                return Err(fault::needs(error, "Describe on the topic"));
             }
             thread::sleep(Duration::from_millis(100));
         }

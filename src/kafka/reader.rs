@@ -221,9 +221,6 @@ fn fatal(error: &KafkaError) -> bool {
 
 fn stopped(part: &Part, error: &KafkaError, listener: &Listener) -> Error {
     let (topic, partition) = &part.key;
-    fault::error(
-        format!("{topic}[{partition}] cannot be read at offset {}", part.at),
-        fault::code(error),
-        Some(listener),
-    )
+    let what = format!("{topic}[{partition}] cannot be read at offset {}", part.at);
+    fault::needs(fault::error(what, fault::code(error), Some(listener)), "Read on the topic")
 }

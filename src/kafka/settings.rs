@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::base::{Error, Result};
 use crate::config::properties::refusal;
+use crate::plan::readers_group;
 
 /// How long a transaction may stay open before the brokers abort it; while one is open its records hide later ones.
 pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,6 +64,8 @@ pub struct KafkaSettings {
     /// Further librdkafka properties; those that would break a promise of the log are refused on opening.
     pub properties: BTreeMap<String, String>,
     pub security: Option<Security>,
+    /// The migration whose [`crate::plan::readers_group`] readers name; without one they name a group of their own.
+    pub migration: Option<String>,
     /// [`TRANSACTION_TIMEOUT`] unless a test shortens it.
     pub transaction_timeout: Duration,
 }
@@ -73,6 +76,7 @@ impl Default for KafkaSettings {
             bootstrap: Vec::new(),
             properties: BTreeMap::new(),
             security: None,
+            migration: None,
             transaction_timeout: TRANSACTION_TIMEOUT,
         }
     }
@@ -197,8 +201,8 @@ impl KafkaSettings {
             config.set(*name, *value);
         }
         config
-            // The client wants one to be given partitions; nothing is ever stored under it.
-            .set("group.id", format!("crossfade-{}", Uuid::new_v4()))
+            // The client wants one to be given partitions, and looks it up; nothing is ever stored under it.
+            .set("group.id", self.group())
             .set("isolation.level", "read_committed")
             .set("queued.max.messages.kbytes", (READ_AHEAD_KB / partitions).max(256).to_string())
             .set("fetch.message.max.bytes", (FETCH_BYTES / partitions).clamp(64 * 1024, 1024 * 1024).to_string())
@@ -207,6 +211,13 @@ impl KafkaSettings {
         // Of no meaning to a consumer, yet checked against what it fetches.
         config.remove("message.max.bytes");
         config
+    }
+
+    fn group(&self) -> String {
+        match &self.migration {
+            Some(migration) => readers_group(migration),
+            None => format!("crossfade-{}", Uuid::new_v4()),
+        }
     }
 
     fn common(&self) -> ClientConfig {

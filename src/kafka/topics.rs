@@ -142,7 +142,9 @@ pub(super) fn batch_limit(cluster: &Cluster, topic: &str) -> Result<usize> {
             Err(refusal) if refusal.code == Code::UnknownTopicOrPartition && Instant::now() < deadline => {
                 cluster.partitions(topic)?;
             }
-            Err(refusal) => return Err(fault::refused(what(), &refusal)),
+            Err(refusal) => {
+                return Err(fault::needs(fault::refused(what(), &refusal), "DescribeConfigs on the topic"));
+            }
         }
         thread::sleep(Duration::from_millis(100));
     }

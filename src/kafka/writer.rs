@@ -81,7 +81,8 @@ impl KafkaWriter {
             };
             let again = matches!(&error, KafkaError::Transaction(error) if error.is_retriable() && !error.is_fatal());
             if !again || Instant::now() >= deadline {
-                return Err(self.error(format!("the writer '{}' cannot be opened", self.name), fault::code(&error)));
+                let error = self.error(format!("the writer '{}' cannot be opened", self.name), fault::code(&error));
+                return Err(fault::needs(error, "Write on the transactional id of that name"));
             }
         }
     }
@@ -186,7 +187,7 @@ impl KafkaWriter {
         }
         let (code, place) = self.listener().delivery_error().unwrap_or((Code::Fail, "the brokers".to_owned()));
         let what = format!("records could not be delivered to {place}");
-        let error = self.error(&what, code);
+        let error = fault::needs(self.error(&what, code), "Write on the topic");
         // No connection in the end is one more way to fail here: the transaction is lost, not the log.
         let error = match error.kind() {
             Kind::Connect => {

@@ -59,39 +59,47 @@ pub fn group_prefix(migration: &str) -> String {
     format!("crossfade.{migration}.")
 }
 
+/// The group that readers name who choose their partitions themselves: it is looked up, never joined.
+pub fn readers_group(migration: &str) -> String {
+    format!("{}readers", group_prefix(migration))
+}
+
 /// What a role reads and writes.
 struct Rights {
     reads: Vec<Use>,
     writes: Vec<Use>,
     /// Writers of these names, whose checkpoints it writes with its records.
     writers: &'static [&'static str],
+    /// Reads the flags.
     flags: bool,
+    /// Shares its topics in consumer groups; the others choose their partitions themselves.
+    groups: bool,
 }
 
 impl Rights {
     fn of(role: Role) -> Self {
-        let rights = |reads: &[Use], writes: &[Use], writers, flags| Self {
+        let rights = |reads: &[Use], writes: &[Use], writers| Self {
             reads: reads.to_vec(),
             writes: writes.to_vec(),
             writers,
-            flags,
+            flags: !matches!(role, Role::Replayer | Role::Projector | Role::Aggregator | Role::Verifier),
+            groups: !matches!(role, Role::Replayer | Role::Projector | Role::Verifier),
         };
         match role {
-            // Both run under the run lock, whose writer is the operator's; a reconcile reads what was written.
-            Role::Replayer => rights(&[Use::Rows], &[Use::Rows], &["replay", "operator"], false),
-            Role::Projector => rights(&[Use::Rows], &[], &["operator"], false),
-            Role::Gateway => rights(&[Use::Rows], &[Use::Rows, Use::Monitoring], &["gateway"], true),
-            Role::Bridge => rights(&[Use::Rows, Use::Monitoring], &[], &[], true),
-            Role::Aggregator => rights(&[Use::Rows, Use::Monitoring], &[Use::Analytics], &["aggregator"], false),
-            Role::GateRunner => rights(&[Use::Replies], &[Use::Gates], &["gates"], true),
-            Role::Verifier => rights(&Use::ALL, &[], &[], true),
-            Role::Manager => rights(&[Use::Replies], &[Use::Commands], &["manager"], true),
-            Role::Worker => rights(&[Use::Commands], &[Use::Replies], &["worker"], true),
+            // It runs under the run lock, whose writer is the operator's; a reconcile reads what was written.
+            Role::Replayer => rights(&[Use::Rows], &[Use::Rows], &["replay", "operator"]),
+            Role::Projector | Role::Verifier => rights(&[Use::Rows], &[], &[]),
+            Role::Gateway => rights(&[Use::Rows], &[Use::Rows, Use::Monitoring], &["gateway"]),
+            Role::Bridge => rights(&[Use::Rows, Use::Monitoring], &[], &[]),
+            Role::Aggregator => rights(&[Use::Rows, Use::Monitoring], &[Use::Analytics], &["aggregator"]),
+            Role::GateRunner => rights(&[Use::Replies], &[Use::Gates], &["gates"]),
+            Role::Manager => rights(&[Use::Replies], &[Use::Commands], &["manager"]),
+            Role::Worker => rights(&[Use::Commands], &[Use::Replies], &["worker"]),
         }
     }
 }
 
-/// The access rules of one actor, all of them literal but its consumer groups.
+/// The access rules of one actor, all of them literal but the consumer groups it joins.
 pub(super) fn rules(actor: &Actor, migration: &str, mapping: &Mapping) -> BTreeSet<Acl> {
     let rights = Rights::of(actor.role);
     let mut rules = BTreeSet::new();
@@ -110,6 +118,10 @@ pub(super) fn rules(actor: &Actor, migration: &str, mapping: &Mapping) -> BTreeS
         |uses: &[Use]| -> BTreeSet<&str> { uses.iter().flat_map(|wanted| mapping.topics_for(*wanted)).collect() };
     for topic in topics(&rights.reads) {
         allow(Resource::Topic, topic, Pattern::Literal, &[Operation::Read, Operation::Describe]);
+        if actor.role == Role::Verifier {
+            // A row that is too large for the topic is told from one that was lost.
+            allow(Resource::Topic, topic, Pattern::Literal, &[Operation::DescribeConfigs]);
+        }
     }
     for topic in topics(&rights.writes) {
         // The largest record a topic takes is asked before it is written to.
@@ -118,11 +130,11 @@ pub(super) fn rules(actor: &Actor, migration: &str, mapping: &Mapping) -> BTreeS
     }
     // Names as `port::event_log` gives them to the tool's own topics.
     let checkpoints = format!("crossfade.{migration}.checkpoints");
-    if !rights.writers.is_empty() {
-        let operations = [Operation::Read, Operation::Write, Operation::Describe, Operation::DescribeConfigs];
-        allow(Resource::Topic, &checkpoints, Pattern::Literal, &operations);
-    } else if actor.role == Role::Verifier {
+    if actor.role != Role::Bridge {
         allow(Resource::Topic, &checkpoints, Pattern::Literal, &[Operation::Read, Operation::Describe]);
+    }
+    if !rights.writers.is_empty() {
+        allow(Resource::Topic, &checkpoints, Pattern::Literal, &[Operation::Write]);
     }
     if rights.flags {
         let flags = format!("crossfade.{migration}.flags");
@@ -132,10 +144,11 @@ pub(super) fn rules(actor: &Actor, migration: &str, mapping: &Mapping) -> BTreeS
         let name = format!("{migration}/{writer}");
         allow(Resource::TransactionalId, &name, Pattern::Literal, &[Operation::Write, Operation::Describe]);
     }
-    let group = format!("{}{}", group_prefix(migration), actor.role.word());
-    allow(Resource::Group, &group, Pattern::Prefixed, &[Operation::Read, Operation::Describe]);
-    if actor.role == Role::Verifier {
-        allow(Resource::Group, &group_prefix(migration), Pattern::Prefixed, &[Operation::Describe]);
+    if rights.groups {
+        let group = format!("{}{}", group_prefix(migration), actor.role.word());
+        allow(Resource::Group, &group, Pattern::Prefixed, &[Operation::Read, Operation::Describe]);
+    } else {
+        allow(Resource::Group, &readers_group(migration), Pattern::Literal, &[Operation::Describe]);
     }
     rules
 }
@@ -180,11 +193,66 @@ tables:
 
     #[test]
     fn readers_write_nothing() {
-        for role in [Role::Verifier, Role::Bridge] {
+        for role in [Role::Projector, Role::Verifier, Role::Bridge] {
             assert!(of(role).iter().all(|rule| !rule.ends_with("Write")), "{role:?}");
         }
-        let writes: Vec<_> = of(Role::Projector).into_iter().filter(|rule| rule.ends_with("Write")).collect();
-        assert_eq!(writes, ["Topic crossfade.shop.checkpoints Write", "TransactionalId shop/operator Write"]);
+    }
+
+    #[test]
+    fn the_table_in_the_docs_is_what_each_role_gets() {
+        let mapping = "
+version: 1
+topics:
+  rows: {partitions: 1}
+  commands: {partitions: 1, use: commands}
+  replies: {partitions: 1, use: replies}
+  monitoring: {partitions: 1, use: monitoring}
+  analytics: {partitions: 1, use: analytics}
+  gates: {partitions: 1, use: gates}
+tables:
+  t: {topic: rows, identity: [id], columns: {id: TEXT}}
+";
+        let mapping = Mapping::parse("m.yaml", mapping).unwrap();
+        let docs = include_str!("../../docs/config.md");
+        for (role, word) in Role::ALL {
+            let start = format!("| `{word}` |");
+            let row = docs.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("no row of {word}"));
+            let cells: Vec<Vec<String>> = row
+                .trim_matches('|')
+                .split('|')
+                .skip(1)
+                .map(|cell| cell.replace('`', "").split(',').map(|part| part.trim().to_owned()).collect())
+                .collect();
+            let named = |cell: &[String], resource, operation| -> BTreeSet<(Resource, String, Operation)> {
+                let parts = cell.iter().filter(|part| *part != "–");
+                parts.map(|part| (resource, part.clone(), operation)).collect()
+            };
+            let mut told = named(&cells[0], Resource::Topic, Operation::Read);
+            told.extend(named(&cells[1], Resource::Topic, Operation::Write));
+            told.extend(named(&cells[2], Resource::TransactionalId, Operation::Write));
+            for cell in &cells[3] {
+                match cell.rsplit_once(' ').unwrap() {
+                    ("joins", group) => told.insert((Resource::Group, group.to_owned(), Operation::Read)),
+                    (_, group) => told.insert((Resource::Group, group.to_owned(), Operation::Describe)),
+                };
+            }
+            told.extend(named(&cells[4], Resource::Topic, Operation::DescribeConfigs));
+            let actor = Actor { role, principal: "User:x".to_owned(), host: "*".to_owned(), quotas: BTreeMap::new() };
+            let rules = rules(&actor, "m", &mapping);
+            let short = |rule: &Acl| {
+                let name = rule.name.trim_start_matches("crossfade.m.").trim_start_matches("m/");
+                let star = if rule.pattern == Pattern::Prefixed { "*" } else { "" };
+                (rule.resource, format!("{name}{star}"), rule.operation)
+            };
+            let given: BTreeSet<_> = rules.iter().map(short).collect();
+            // Who reads or writes a thing looks at it, too.
+            let implied = |(resource, name, operation): &(Resource, String, Operation)| {
+                let has = |operation| given.contains(&(*resource, name.clone(), operation));
+                *operation == Operation::Describe && (has(Operation::Read) || has(Operation::Write))
+            };
+            let given: BTreeSet<_> = given.iter().filter(|rule| !implied(rule)).cloned().collect();
+            assert_eq!(given, told, "{word}");
+        }
     }
 
     #[test]

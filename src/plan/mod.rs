@@ -17,7 +17,7 @@ mod planner;
 mod reassign;
 mod schemas;
 
-pub use access::{Role, group_prefix};
+pub use access::{Role, group_prefix, readers_group};
 pub use change::{Action, Change, Kind, Op, Risk, WayBack};
 pub use check::check;
 pub use compat::{Judgement, Level, judge};

@@ -127,7 +127,10 @@ fn before_provision_every_command_names_it() {
         refuses(&shop, args, 3, &["log.db does not exist yet", "crossfade provision apply"]);
     }
     shop.expect(&["provision", "apply"], 0);
+    // Rows need no topic but their own.
     edit(&shop, "mapping.yaml", "  shop.rows:\n", "  shop.more: {partitions: 1}\n  shop.rows:\n");
+    shop.expect(&["replay"], 0);
+    edit(&shop, "mapping.yaml", "topic: shop.rows", "topic: shop.more");
     for args in [&["replay"][..], &["project"]] {
         refuses(&shop, args, 3, &["has no topic shop.more", "crossfade provision apply"]);
     }

@@ -25,6 +25,7 @@ mod postgres;
 mod provision;
 mod registry_contract;
 mod report;
+mod rights;
 mod secure;
 mod source;
 mod store_contract;

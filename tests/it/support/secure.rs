@@ -53,7 +53,10 @@ pub fn trusts() -> String {
 /// A migration of a generated ACC store at these brokers, with these keys under `security`.
 pub fn migration(brokers: &str, security: &str, sizes: Sizes) -> Migration {
     let brokers: Vec<String> = brokers.split(',').map(|broker| format!("\"{broker}\"")).collect();
-    let log = format!("log:\n  kafka:\n    bootstrap: [{}]\n    security: {{{security}}}\n", brokers.join(", "));
+    let log = format!(
+        "log:\n  kafka:\n    bootstrap: [{}]\n    replication: 1\n    security: {{{security}}}\n",
+        brokers.join(", ")
+    );
     let migration = Migration::acc(Log::Embedded, &log);
     build_store(&migration.legacy(), sizes);
     migration

@@ -87,7 +87,7 @@ impl Rights {
         };
         match role {
             // It runs under the run lock, whose writer is the operator's; a reconcile reads what was written.
-            Role::Replayer => rights(&[Use::Rows], &[Use::Rows], &["replay", "operator"]),
+            Role::Replayer => rights(&[Use::Rows], &[Use::Rows], &["replay", "follow", "operator"]),
             Role::Projector | Role::Verifier => rights(&[Use::Rows], &[], &[]),
             Role::Gateway => rights(&[Use::Rows], &[Use::Rows, Use::Monitoring], &["gateway"]),
             Role::Bridge => rights(&[Use::Rows, Use::Monitoring], &[], &[]),

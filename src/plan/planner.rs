@@ -1,14 +1,18 @@
 //! Desired against observed: the steps that lead from one to the other, each change with its risk.
 
+mod access;
+
+pub use self::access::words;
+pub(super) use self::access::{acl_item, covers};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::change::{Action, Change, Kind, Op, Risk, WayBack};
 use super::configs;
 use super::desired::{COPIES, Desired, DesiredTopic, Owner};
 use super::document::{Act, Step};
-use super::fingerprint::{of_acls, of_topic, predict};
+use super::fingerprint::{of_topic, predict};
 use super::names::{Collisions, illegal};
-use super::observed::{Acl, Config, FoundTopic, Observed, Pattern, Seen, Source};
+use super::observed::{Config, FoundTopic, Observed, Seen, Source};
 use super::reassign;
 use super::schemas::{Schemas, plan_schemas};
 use crate::base::words::counted;
@@ -22,7 +26,7 @@ const ISR: &str = "min.insync.replicas";
 pub fn steps(desired: &Desired, observed: &Observed, schemas: &Schemas) -> Vec<Step> {
     let wanted = desired.topics.iter().filter(|topic| !topic.absent).map(|topic| topic.name.as_str());
     let names = Collisions::among(observed.topics.keys().map(String::as_str).chain(wanted));
-    let planner = Planner { desired, observed, names };
+    let planner = Planner { observed, names };
     let mut steps: Vec<Step> = desired.topics.iter().flat_map(|topic| planner.topic(topic)).collect();
     steps.sort_by_key(|step| match step.action() {
         Some(Action::DeleteTopic { .. }) => 3,
@@ -32,7 +36,7 @@ pub fn steps(desired: &Desired, observed: &Observed, schemas: &Schemas) -> Vec<S
     });
     let removals = steps.iter().position(|step| matches!(step.action(), Some(Action::DeleteTopic { .. })));
     let removals = removals.map_or_else(Vec::new, |at| steps.split_off(at));
-    steps.extend(planner.access());
+    steps.extend(access::steps(desired, observed));
     steps.extend(self::schemas(schemas));
     steps.extend(removals);
     steps
@@ -53,7 +57,6 @@ fn schemas(schemas: &Schemas) -> Vec<Step> {
 }
 
 struct Planner<'a> {
-    desired: &'a Desired,
     observed: &'a Observed,
     /// All that are there or wanted.
     names: Collisions,
@@ -357,59 +360,6 @@ impl Planner<'_> {
         }
         step(&topic.name, Some(found), vec![change], Action::DeleteTopic { name: topic.name.clone() })
     }
-
-    /// Rules that are missing, principal by principal. Rules nobody declared are left alone.
-    fn access(&self) -> Vec<Step> {
-        let mut missing: BTreeMap<&str, Vec<Acl>> = BTreeMap::new();
-        let known = self.observed.acls.known();
-        for rule in &self.desired.acls {
-            if !known.is_some_and(|known| known.contains(rule)) {
-                missing.entry(&rule.principal).or_default().push(rule.clone());
-            }
-        }
-        if matches!(self.observed.acls, Seen::NotHere(_)) {
-            return Vec::new();
-        }
-        let steps = missing.into_iter().map(|(principal, acls)| {
-            let item = acl_item(principal);
-            let changes: Vec<Change> = acls.iter().map(|rule| self.rule(rule)).collect();
-            let action = Action::CreateAcls { principal: principal.to_owned(), acls: acls.clone() };
-            let have = known.map_or(&[][..], Vec::as_slice);
-            let before = of_acls(principal, have);
-            let after = of_acls(principal, &[have, &acls].concat());
-            Step { item, changes, act: Some(Act::Home(action)), answer: None, before, after }
-        });
-        steps.collect()
-    }
-
-    fn rule(&self, rule: &Acl) -> Change {
-        let mut change = Change {
-            kind: Kind::Acl,
-            op: Op::Add,
-            name: rule.principal.clone(),
-            field: words(rule),
-            from: None,
-            to: Some("allow".to_owned()),
-            reason: "access-missing".to_owned(),
-            risk: Risk::Safe,
-            way_back: WayBack::Reversible,
-            note: String::new(),
-        };
-        let Seen::Known(known) = &self.observed.acls else {
-            let Seen::Hidden(why) = &self.observed.acls else { return change };
-            impossible(&mut change, "access-hidden", format!("the cluster does not tell its access rules: {why}"));
-            return change;
-        };
-        let open =
-            self.observed.broker_configs.known().and_then(|configs| configs.get("allow.everyone.if.no.acl.found"));
-        let ruled = known.iter().any(|other| other.resource == rule.resource && covers(other, &rule.name));
-        let ours = self.observed.topics.contains_key(&rule.name);
-        if open.is_some_and(|value| value.eq_ignore_ascii_case("true")) && !ruled && ours {
-            let text = "no rule names it yet, so everybody may use it; the first rule shuts out all who have none";
-            needs_flag(&mut change, "first-rule-closes", text.to_owned());
-        }
-        change
-    }
 }
 
 /// A step on a topic that stands as `found` when its turn comes.
@@ -424,13 +374,6 @@ pub(super) fn is_unmanaged(topic: &DesiredTopic, key: &str, entry: &Config) -> b
     entry.source == Source::Topic && !topic.configs.contains_key(key) && (key != ISR || topic.owner == Owner::Config)
 }
 
-pub(super) fn covers(rule: &Acl, name: &str) -> bool {
-    match rule.pattern {
-        Pattern::Literal => rule.name == name || rule.name == "*",
-        Pattern::Prefixed => name.starts_with(&rule.name),
-    }
-}
-
 /// A value for people, with where it comes from when that is not the topic.
 fn shown(entry: &Config) -> String {
     let value = entry.value.as_deref().unwrap_or("(kept secret)");
@@ -441,29 +384,12 @@ fn shown(entry: &Config) -> String {
     }
 }
 
-/// An access rule for people: `topic session.events read`.
-pub fn words(rule: &Acl) -> String {
-    let word = |value: serde_json::Result<serde_json::Value>| {
-        value.ok().and_then(|value| value.as_str().map(|text| text.replace('_', "-"))).unwrap_or_default()
-    };
-    let resource = word(serde_json::to_value(rule.resource));
-    let operation = word(serde_json::to_value(rule.operation));
-    let star = if rule.pattern == Pattern::Prefixed { "*" } else { "" };
-    let host = if rule.host == "*" { String::new() } else { format!(" from {}", rule.host) };
-    let deny = if rule.allow { "" } else { " (deny)" };
-    format!("{resource} {}{star} {operation}{host}{deny}", rule.name)
-}
-
 pub(super) fn item(topic: &str) -> String {
     format!("topic:{topic}")
 }
 
 pub(super) fn subject_item(subject: &str) -> String {
     format!("subject:{subject}")
-}
-
-pub(super) fn acl_item(principal: &str) -> String {
-    format!("access:{principal}")
 }
 
 fn config(topic: &DesiredTopic, key: &str, op: Op, from: Option<String>, to: Option<String>, reason: &str) -> Change {

@@ -84,7 +84,7 @@ fn make(admin: &dyn TopicAdmin, step: &Step, action: &Action) -> Result<()> {
             Ok(()) => break,
             Err(error) if matches!(error.kind(), Kind::Unknown | Kind::Connect) => {
                 // The reply is lost, the change need not be.
-                if stands(admin, step, action).is_ok_and(|stands| stands == step.after) {
+                if shows(admin, step, action).unwrap_or(false) {
                     break;
                 }
                 if tries == TRIES {
@@ -97,8 +97,7 @@ fn make(admin: &dyn TopicAdmin, step: &Step, action: &Action) -> Result<()> {
     }
     let deadline = Instant::now() + SETTLE;
     loop {
-        let stands = stands(admin, step, action)?;
-        if stands == step.after {
+        if shows(admin, step, action)? {
             boundary("provision.step-seen");
             return Ok(());
         }
@@ -111,15 +110,15 @@ fn make(admin: &dyn TopicAdmin, step: &Step, action: &Action) -> Result<()> {
     }
 }
 
-/// The item's fingerprint now.
-fn stands(admin: &dyn TopicAdmin, step: &Step, action: &Action) -> Result<String> {
-    let access = matches!(action, Action::CreateAcls { .. });
-    let configs = if access { Topics::None } else { Topics::Named(BTreeSet::from([step.name().to_owned()])) };
-    let observed = admin.observe(&Scope { configs, access, groups: None, disks: false })?;
-    Ok(match (access, observed.acls.known()) {
-        (true, acls) => plan::of_acls(step.name(), acls.map_or(&[], Vec::as_slice)),
-        (false, _) => plan::of_topic(observed.topics.get(step.name())),
-    })
+/// Whether a look shows what the step was to make. Of a user's rules only those of the step count: others may add theirs.
+fn shows(admin: &dyn TopicAdmin, step: &Step, action: &Action) -> Result<bool> {
+    if let Action::CreateAcls { acls, .. } = action {
+        let observed = admin.observe(&Scope { access: true, ..Scope::default() })?;
+        return Ok(observed.acls.known().is_some_and(|known| acls.iter().all(|rule| known.contains(rule))));
+    }
+    let configs = Topics::Named(BTreeSet::from([step.name().to_owned()]));
+    let observed = admin.observe(&Scope { configs, ..Scope::default() })?;
+    Ok(plan::of_topic(observed.topics.get(step.name())) == step.after)
 }
 
 fn told(step: &Step) -> String {

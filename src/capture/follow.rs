@@ -49,6 +49,15 @@ const PROBES: u32 = 5;
 /// Before the first attempt after a log went away; longer before each further one.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How far an attempt came.
+#[derive(Default)]
+struct Came {
+    /// Its name is in the log's checkpoint.
+    begun: bool,
+    /// Changes were committed.
+    worked: bool,
+}
+
 /// Where a follow may begin.
 enum Start {
     At(FollowState),
@@ -64,15 +73,16 @@ impl Follow<'_> {
     pub fn run(&self, mut quarantine: Option<&mut Quarantined<'_>>) -> Result<Ended> {
         let mut failures = 0;
         loop {
-            let mut worked = false;
-            let error = match self.attempt(&mut worked, quarantine.as_deref_mut()) {
+            let mut came = Came::default();
+            let error = match self.attempt(&mut came, quarantine.as_deref_mut()) {
                 Err(error) => error,
                 ended => return ended,
             };
-            failures = if worked { 1 } else { failures + 1 };
+            failures = if came.worked { 1 } else { failures + 1 };
             let again = match error.kind() {
-                Kind::Unknown | Kind::Fenced => failures <= PROBES,
-                Kind::Connect => !self.until_caught_up && (worked || failures > 1),
+                Kind::Unknown => failures <= PROBES,
+                Kind::Fenced => came.begun && failures <= PROBES,
+                Kind::Connect => !self.until_caught_up && (came.begun || failures > 1),
                 _ => false,
             };
             if !again {
@@ -83,7 +93,8 @@ impl Follow<'_> {
             }
             // Whoever has taken over is let be: its checkpoint, or the run lock, names it.
             self.progress.check()?;
-            match self.require_newest().and_then(|()| (self.alone)()) {
+            let newest = if came.begun { self.require_newest() } else { Ok(()) };
+            match newest.and_then(|()| (self.alone)()) {
                 Err(other) if error.kind() == Kind::Connect && other.kind() == Kind::Connect => {}
                 newest => newest?,
             }
@@ -114,7 +125,7 @@ impl Follow<'_> {
         }
     }
 
-    fn attempt(&self, worked: &mut bool, mut quarantine: Option<&mut Quarantined<'_>>) -> Result<Ended> {
+    fn attempt(&self, came: &mut Came, mut quarantine: Option<&mut Quarantined<'_>>) -> Result<Ended> {
         let mut writer = self.log.open_writer(&self.name(), self.instance)?;
         boundary("follow.writer-open");
         (self.alone)()?;
@@ -126,6 +137,7 @@ impl Follow<'_> {
         writer.commit(&self.mapping.hash, state.to_json()?)?;
         boundary("follow.begun");
         (self.alone)()?;
+        came.begun = true;
         let mut reader = self.source.open(&state.position)?;
         let store = format!("{}/{}", self.migration, self.source.kind());
         let stamp = Stamp { source: format!("{store}#follow"), generation: state.generation };
@@ -156,7 +168,7 @@ impl Follow<'_> {
                 boundary("follow.before-commit");
                 writer.commit(&self.mapping.hash, state.to_json()?)?;
                 boundary("follow.after-commit");
-                *worked = true;
+                came.worked = true;
                 self.progress.advance(changes.len() as u64);
             }
             if let Some(why) = changes.reconcile.take() {

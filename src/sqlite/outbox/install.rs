@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::ddl::{Statement, drop_statement};
-use super::{SqliteOutbox, TRIM, trim_statement};
+use super::{BREATH, SqliteOutbox, TRIM, trim_statement};
 use crate::base::{Error, Result};
 use crate::mapping::init::Schema;
 use crate::port::boundary::boundary;
@@ -96,7 +96,9 @@ impl SqliteOutbox {
         if tables.iter().any(|statement| **statement == drop_statement("table", &changes)) {
             let trim = trim_statement(&changes);
             let trim = |connection: &Connection| connection.execute(&trim, (i64::MAX, TRIM as i64));
-            while self.patiently(|| trim(&connection))? > 0 {}
+            while self.patiently(|| trim(&connection))? > 0 {
+                std::thread::sleep(BREATH);
+            }
         }
         self.at_once(&connection, tables)?;
         Ok(())

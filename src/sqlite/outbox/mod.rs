@@ -31,6 +31,9 @@ const PATIENCE: Duration = Duration::from_millis(400);
 /// Changes taken away in one transaction.
 const TRIM: usize = 250;
 
+/// Between two such transactions: a writer that waits for the file gets it.
+const BREATH: Duration = Duration::from_millis(3);
+
 /// The outbox of one migration in one file. It keeps no connection.
 #[derive(Clone, Debug)]
 pub struct SqliteOutbox {

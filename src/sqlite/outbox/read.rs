@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::ddl::LEADING;
 use super::settle::{Entry, Settler};
-use super::{SqliteOutbox, TRIM, trim_statement, writable};
+use super::{BREATH, SqliteOutbox, TRIM, trim_statement, writable};
 use crate::base::{Error, Millis, Result, hex};
 use crate::mapping::{Rows, Value};
 use crate::port::change_source::{ChangeReader, Changes, Lag, Position};
@@ -18,8 +18,6 @@ use crate::sqlite::plan::quote;
 const NAP: Duration = Duration::from_millis(10);
 /// Transactions that trim at most, before more is read.
 const TRIMS: u32 = 8;
-/// Between two of them.
-const BREATH: Duration = Duration::from_millis(3);
 /// A batch ends with the change that brings its images to this many bytes.
 const BATCH_BYTES: usize = 4 << 20;
 /// Consumed changes are taken away when there are this many of them, or after this time.
@@ -117,6 +115,10 @@ impl OutboxReader {
         let schema = pragma(&self.connection, "schema_version").map_err(|error| self.outbox.told(error))?;
         if schema != self.schema {
             self.outbox.require_whole(&self.connection)?;
+            if self.outbox.incarnation_of(&self.connection)? != self.end.incarnation {
+                changes.reconcile = Some("the outbox was made anew".to_owned());
+                return Ok(());
+            }
             self.settler = Settler::new(&self.outbox, &self.connection)?;
             if let Some(table) = self.outbox.mapping.tables.iter().find(|table| table.rowid.is_some()) {
                 let name = &table.name;

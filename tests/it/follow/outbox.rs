@@ -253,6 +253,31 @@ fn i02_a_replay_beside_a_follow_takes_its_place_and_leaves_no_gap() {
 }
 
 #[test]
+fn i02_an_outbox_made_anew_under_a_follow_is_reconciled() {
+    let migration = replayed();
+    let follow = Child::start(migration.command(&["follow"]));
+    insert(&migration, "one");
+    until("the change is followed", || followed(&migration) == 1);
+    let pause = crate::support::crash::signal;
+    pause("STOP", follow.id());
+    insert(&migration, "two");
+    migration.expect(&["follow", "--uninstall", "--confirm", &migration.name], 0);
+    insert(&migration, "three");
+    install(&migration);
+    for number in 0..6 {
+        insert(&migration, &format!("more {number}"));
+    }
+    pause("CONT", follow.id());
+    until("the follow goes on", || {
+        insert(&migration, &uuid::Uuid::new_v4().to_string());
+        followed(&migration) > 1
+    });
+    signal("INT", follow.id());
+    assert_eq!(follow.wait().0.code(), Some(130));
+    caught_up(&migration);
+}
+
+#[test]
 fn a_column_added_under_a_follow_stops_it() {
     let migration = replayed();
     let follow = Child::start(migration.command(&["follow"]));

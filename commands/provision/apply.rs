@@ -85,7 +85,9 @@ pub(super) fn run(args: &ApplyArgs, context: &Context) -> Result<Exit> {
         let detail = json!({ "plan": hash, "log": plan.home, "steps": items(&rest) });
         ended = context.act(log.as_ref(), ACT, &detail, || take(context, places, &rest, &mut applied));
     }
-    show(context, &plan, &applied, ended.as_ref().err())?;
+    // Taken in this order, so what is left is what follows; one item may have several steps.
+    let left: Vec<&Step> = first.iter().chain(&rest).skip(applied.len()).collect();
+    show(context, &plan, &applied, &left, ended.as_ref().err())?;
     ended.map(|()| Exit::Good)
 }
 
@@ -138,10 +140,8 @@ fn take(
     }
 }
 
-fn show(context: &Context, plan: &Plan, applied: &[Applied], error: Option<&Error>) -> Result<()> {
+fn show(context: &Context, plan: &Plan, applied: &[Applied], left: &[&Step], error: Option<&Error>) -> Result<()> {
     let ui = &context.ui;
-    let left: Vec<&Step> =
-        plan.steps.iter().filter(|step| !applied.iter().any(|done| done.item == step.item)).collect();
     if ui.output == Output::Table {
         let mut rows: Vec<Vec<String>> = applied
             .iter()

@@ -20,7 +20,7 @@ use crate::base::yaml::nearest;
 
 const ISR: &str = "min.insync.replicas";
 
-/// The steps, in the order they are taken: what the tool needs, topics, partitions, configs, access, removals.
+/// The steps, in the order they are taken: what the tool needs, topics, partitions, configs, access, schemas, removals.
 ///
 /// A step with an impossible change has no way through; whoever applies the plan looks at all of them first.
 pub fn steps(desired: &Desired, observed: &Observed, schemas: &Schemas) -> Vec<Step> {

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossfade::acc;
 use crossfade::base::{Error, Kind, Millis, Result};
@@ -19,6 +19,7 @@ use crossfade::mapping::init::Schema;
 use crossfade::mapping::{Carried, Mapping, Types};
 use crossfade::plan::{Desired, DesiredSchemas, Step};
 use crossfade::port::boundary::boundary;
+use crossfade::port::change_source::Capture;
 use crossfade::port::event_log::{EventLog, own_topics};
 use crossfade::port::journal::{Entry, Journal, Stage};
 use crossfade::port::legacy_source::LegacySource;
@@ -74,6 +75,16 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
         .map_err(|error| Error::config(format!("{} cannot be read", path.display())).because(error))
 }
 
+/// How changes are recorded in the legacy store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Capturing {
+    Outbox,
+    Decoding,
+}
+
+/// Waits at most as long as it is told; says whether anything may have happened.
+pub(crate) type Wait = dyn FnMut(Duration) -> Result<bool>;
+
 /// One migration, wired.
 pub(crate) struct Context {
     pub(crate) config: Config,
@@ -107,31 +118,54 @@ impl Context {
     pub(crate) fn source(&self, legacy_stopped: bool) -> Result<Box<dyn LegacySource>> {
         Ok(match &self.config.legacy {
             Store::Sqlite(_) => Box::new(self.sqlite_source(legacy_stopped)?),
-            Store::Postgres(store) => Box::new(PostgresSource::open(login(store)?, Arc::clone(&self.mapping))?),
+            Store::Postgres(store) => {
+                let source = PostgresSource::open(login(store)?, Arc::clone(&self.mapping))?;
+                Box::new(source.followed(&self.config.migration))
+            }
         })
     }
 
-    /// The legacy where it is a file whose changes can be followed.
-    pub(crate) fn sqlite_source(&self, legacy_stopped: bool) -> Result<SqliteSource> {
-        let source = SqliteSource::open(self.followed()?, Arc::clone(&self.mapping), legacy_stopped)?;
+    fn sqlite_source(&self, legacy_stopped: bool) -> Result<SqliteSource> {
+        let path = self.config.legacy.file().unwrap_or(Path::new(""));
+        let source = SqliteSource::open(path, Arc::clone(&self.mapping), legacy_stopped)?;
         Ok(source.followed(&self.config.migration))
     }
 
-    /// The outbox in the legacy's file, whether or not there is one.
-    pub(crate) fn outbox(&self) -> Result<SqliteOutbox> {
-        Ok(SqliteOutbox::new(self.followed()?, &self.config.migration, Arc::clone(&self.mapping)))
-    }
-
-    fn followed(&self) -> Result<&Path> {
-        match &self.config.legacy {
-            Store::Sqlite(path) => Ok(path),
-            Store::Postgres(_) => Err(Error::refused("a PostgreSQL legacy is not followed by this version")
-                .hint("bring its later changes over with: crossfade replay")),
+    /// What records the legacy's changes, whether or not it is installed; without a mode the one that is, or that suits
+    /// the store.
+    pub(crate) fn capture(&self, mode: Option<Capturing>) -> Result<Box<dyn Capture>> {
+        match (&self.config.legacy, mode) {
+            (Store::Sqlite(path), None | Some(Capturing::Outbox)) => {
+                Ok(Box::new(SqliteOutbox::new(path, &self.config.migration, Arc::clone(&self.mapping))))
+            }
+            (Store::Sqlite(_), Some(Capturing::Decoding)) => {
+                Err(Error::config("a SQLite file has no log of changes to decode").hint("--mode outbox"))
+            }
+            (Store::Postgres(_), _) => Err(Error::refused("no capture of changes can be made in this PostgreSQL")
+                .hint("compare in passes: crossfade follow --mode reconcile")),
         }
     }
 
-    pub(crate) fn legacy_name(&self) -> Result<String> {
-        Ok(self.followed()?.display().to_string())
+    /// Waits, no longer than asked for, until the legacy may have changed.
+    pub(crate) fn wake(&self) -> Result<Box<Wait>> {
+        Ok(match &self.config.legacy {
+            Store::Sqlite(_) => {
+                let mut wake = self.sqlite_source(false)?.wake()?;
+                Box::new(move |at_most| wake.wait(at_most))
+            }
+            // A server does not say without being asked to: it may have changed at any time.
+            Store::Postgres(_) => Box::new(|at_most| {
+                std::thread::sleep(at_most);
+                Ok(true)
+            }),
+        })
+    }
+
+    pub(crate) fn legacy_name(&self) -> String {
+        match &self.config.legacy {
+            Store::Sqlite(path) => path.display().to_string(),
+            Store::Postgres(store) => store.place.describe(),
+        }
     }
 
     pub(crate) fn store(&self) -> Result<Box<dyn RowStore>> {
@@ -388,7 +422,7 @@ impl Context {
 /// What a step of an act is called in the journal.
 pub(crate) const STEP: &str = "provision step";
 
-/// What a statement on the legacy's file is called in the journal.
+/// What a statement on the legacy store is called in the journal.
 pub(crate) const FOLLOW_STEP: &str = "follow step";
 
 /// The steps of an act, announced and told.

@@ -11,7 +11,7 @@ use crossfade::compare::{Evidence, Job, compare};
 use crossfade::control::{missing_row_topics, missing_topics, require_topics};
 use crossfade::diff::{Finding, Kind as Difference, Outcome, Sample, Severity, TableCoverage, verdict};
 use crossfade::event::codec::Exact;
-use crossfade::port::change_source::{ChangeSource, Lag};
+use crossfade::port::change_source::{Lag, Position};
 use crossfade::port::event_log::{EventLog, Positions};
 use crossfade::port::journal::{Journal, Stage};
 use crossfade::port::legacy_source::LegacySource;
@@ -218,13 +218,12 @@ pub(crate) fn behind_changes(
     follow: Option<&FollowState>,
     replay: Option<&ReplayState>,
 ) -> Result<Option<Lag>> {
-    let Ok(outbox) = context.outbox() else { return Ok(None) };
-    let Ok(incarnation) = outbox.incarnation() else { return Ok(None) };
-    let known = follow.map(|state| &state.position).into_iter().chain(replay.and_then(|state| state.captured.as_ref()));
-    let last = known
-        .filter(|position| position.incarnation == incarnation)
-        .max_by_key(|position| (position.at, position.count));
-    last.map(|last| outbox.open(last)?.lag()).transpose()
+    let Ok(capture) = context.capture(None) else { return Ok(None) };
+    let Ok(incarnation) = capture.incarnation() else { return Ok(None) };
+    let of = |position: &Position| Some(position.clone()).filter(|position| position.incarnation == incarnation);
+    let read = replay.and_then(|state| of(state.captured.as_ref()?));
+    let last = Position::resume(read, follow.and_then(|state| of(&state.position)));
+    last.map(|last| capture.open(&last)?.lag()).transpose()
 }
 
 /// A view of the projection, or why there is none.

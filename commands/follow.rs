@@ -1,4 +1,4 @@
-//! `crossfade follow`: the legacy's changes into events as they are committed; and the outbox that records them.
+//! `crossfade follow`: the legacy's changes into events as they are committed; and the capture that records them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,24 +9,24 @@ use crossfade::base::{Error, Result};
 use crossfade::capture::{Ended, FOLLOW_ROLE, Follow, FollowState, Quarantined, Rejected, ReplayState};
 use crossfade::control::{Lock, require_topics};
 use crossfade::event::codec::Exact;
-use crossfade::port::change_source::ChangeSource;
+use crossfade::port::change_source::Capture;
 use crossfade::port::event_log::EventLog;
 use crossfade::port::progress::Progress;
 use serde_json::json;
 
-use crate::context::{Context, now};
+use crate::context::{Capturing, Context, now};
 use crate::error::Exit;
 use crate::ui::Output;
 
-mod outbox;
+mod install;
 
 const EXAMPLES: &str = "\
 Examples:
   crossfade follow --install                  shows the statements, changes nothing
-  crossfade follow --install --confirm acc    makes the outbox of the migration 'acc'
+  crossfade follow --install --confirm acc    makes the capture of the migration 'acc'
   crossfade follow                            until Ctrl-C; run again it goes on
   crossfade follow --until-caught-up          in CI, before a diff
-  crossfade follow --mode reconcile           where no trigger is allowed
+  crossfade follow --mode reconcile           where nothing may be installed
   crossfade follow --uninstall --confirm acc
 
 Install before the replay: then there is no gap to be reconciled.";
@@ -35,18 +35,18 @@ Install before the replay: then there is no gap to be reconciled.";
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct FollowArgs {
-    /// Make the outbox: a table and triggers in the legacy's file
-    #[arg(long, conflicts_with_all = ["uninstall", "until_caught_up", "quarantine", "mode"])]
+    /// Make what records changes in the legacy store: an outbox, or a slot and a publication
+    #[arg(long, conflicts_with_all = ["uninstall", "until_caught_up", "quarantine"])]
     install: bool,
-    /// Take away whatever there is of this migration's outbox; needs no journal
+    /// Take away whatever there is of it; needs no journal
     #[arg(long, conflicts_with_all = ["until_caught_up", "quarantine", "mode"])]
     uninstall: bool,
-    /// The migration's name, as consent to change the legacy's file
+    /// The migration's name, as consent to change the legacy store
     #[arg(long, value_name = "NAME")]
     confirm: Option<String>,
-    /// How changes are noticed
-    #[arg(long, value_enum, default_value_t)]
-    mode: Mode,
+    /// How changes are noticed; unless said, as --install has made it
+    #[arg(long, value_enum)]
+    mode: Option<Mode>,
     /// With --mode reconcile: seconds between two passes at least
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     every: u64,
@@ -58,38 +58,53 @@ pub(crate) struct FollowArgs {
     quarantine: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Mode {
-    /// From the outbox that --install makes
-    #[default]
+    /// From an outbox: a table that triggers fill
     Outbox,
-    /// By comparing rows with the fold whenever the store has changed
+    /// From the server's own log, by a slot and a publication (PostgreSQL)
+    Decoding,
+    /// By comparing rows with the fold whenever the store may have changed
     Reconcile,
+}
+
+/// The mode of a capture; `None` where nothing is recorded.
+fn capturing(mode: Option<Mode>) -> Option<Option<Capturing>> {
+    match mode {
+        None => Some(None),
+        Some(Mode::Outbox) => Some(Some(Capturing::Outbox)),
+        Some(Mode::Decoding) => Some(Some(Capturing::Decoding)),
+        Some(Mode::Reconcile) => None,
+    }
 }
 
 pub(crate) fn run(args: &FollowArgs, context: &Context) -> Result<Exit> {
     if args.install {
-        return outbox::install(args.confirm.as_deref(), context);
+        let Some(mode) = capturing(args.mode) else {
+            return Err(
+                Error::config("--mode reconcile needs nothing installed").hint("crossfade follow --mode reconcile")
+            );
+        };
+        return install::install(mode, args.confirm.as_deref(), context);
     }
     if args.uninstall {
-        return outbox::uninstall(args.confirm.as_deref(), context);
+        return install::uninstall(args.confirm.as_deref(), context);
     }
-    let source = context.sqlite_source(false)?;
-    source.check()?;
+    context.source(false)?.check()?;
     let log = context.log(false)?;
     require_topics(log.as_ref(), &context.mapping, &context.config.migration)?;
     let mut file = args.quarantine.as_ref().map(|path| context.create_output(path)).transpose()?;
     let mut write = file.as_mut().map(|file| move |rejected: &Rejected<'_>| crate::replay::quarantine(file, rejected));
     let mut quarantine = write.as_mut().map(|write| write as &mut Quarantined<'_>);
     let mut told = Told::default();
-    match args.mode {
-        Mode::Outbox => {
-            let outbox = context.outbox()?;
-            for blind in outbox.blind()? {
+    match capturing(args.mode) {
+        Some(mode) => {
+            let capture = context.capture(mode)?;
+            for blind in capture.blind()? {
                 context.ui.note(format!("not seen: {blind}"));
             }
             loop {
-                match follow(args, context, log.as_ref(), &outbox, quarantine.as_deref_mut())? {
+                match follow(args, context, log.as_ref(), capture.as_ref(), quarantine.as_deref_mut())? {
                     Ended::CaughtUp(state) => {
                         told.state = Some(state);
                         break;
@@ -101,7 +116,7 @@ pub(crate) fn run(args: &FollowArgs, context: &Context) -> Result<Exit> {
                 }
             }
         }
-        Mode::Reconcile => told = passes(args, context, log.as_ref(), quarantine)?,
+        None => told = passes(args, context, log.as_ref(), quarantine)?,
     }
     tell(context, &told)
 }
@@ -116,7 +131,7 @@ fn follow(
     args: &FollowArgs,
     context: &Context,
     log: &dyn EventLog,
-    source: &dyn ChangeSource,
+    source: &dyn Capture,
     quarantine: Option<&mut Quarantined<'_>>,
 ) -> Result<Ended> {
     let progress = context.progress();
@@ -133,7 +148,7 @@ fn follow(
         now: &now,
     };
     let detail =
-        json!({"source": source.kind(), "log": log.describe(), "mode": "outbox", "mapping": context.mapping.hash});
+        json!({"source": source.kind(), "log": log.describe(), "mode": source.mode(), "mapping": context.mapping.hash});
     context.act_here("follow", &detail, || {
         let ended = follow.run(quarantine)?;
         let told = match &ended {
@@ -157,10 +172,10 @@ fn alone(context: &Context, log: &dyn EventLog) -> Result<()> {
 
 /// One pass under the run lock; gives how many events it wrote.
 fn reconcile(context: &Context, log: &dyn EventLog, quarantine: Option<&mut Quarantined<'_>>) -> Result<u64> {
-    let source = context.sqlite_source(false)?;
+    let source = context.source(false)?;
     let detail = json!({"log": log.describe(), "mapping": context.mapping.hash});
     context.act(log, "follow reconcile", &detail, || {
-        let (state, done) = crate::replay::reconcile(context, &source, log, quarantine)?;
+        let (state, done) = crate::replay::reconcile(context, source.as_ref(), log, quarantine)?;
         let told = json!({"reconciled": done.events(), "quarantined": state.quarantined});
         Ok((done.events(), told))
     })
@@ -173,14 +188,14 @@ const BLIND: [&str; 3] = [
     "rows that came and went between two passes",
 ];
 
-/// Compares whenever the store has changed, until stopped.
+/// Compares whenever the store may have changed, until stopped.
 fn passes(
     args: &FollowArgs,
     context: &Context,
     log: &dyn EventLog,
     mut quarantine: Option<&mut Quarantined<'_>>,
 ) -> Result<Told> {
-    let mut wake = context.sqlite_source(false)?.wake()?;
+    let mut wake = context.wake()?;
     for blind in BLIND {
         context.ui.note(format!("not seen: {blind}"));
     }
@@ -200,7 +215,7 @@ fn passes(
         let mut changed = false;
         while !changed || begun.elapsed() < Duration::from_secs(args.every) {
             progress.check()?;
-            changed |= wake.wait(Duration::from_millis(100))?;
+            changed |= wake(Duration::from_millis(100))?;
         }
     }
 }

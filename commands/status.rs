@@ -163,7 +163,7 @@ fn log_lines(
 /// How far the events are behind the legacy's changes, where those are recorded or were followed.
 fn follow_line(context: &Context, log: &dyn EventLog, replay: Option<&ReplayState>) -> Result<Option<String>> {
     let follow = FollowState::read(log, &context.config.migration)?;
-    if let Some(state) = follow.as_ref().filter(|state| state.mode != "outbox") {
+    if let Some(state) = follow.as_ref().filter(|state| state.mode == "reconcile") {
         let age = (now() - state.taken_at).max(0) / 1000;
         return Ok(Some(format!("by {}, begun {} ago", state.mode, duration(age))));
     }
@@ -174,7 +174,9 @@ fn follow_line(context: &Context, log: &dyn EventLog, replay: Option<&ReplayStat
             let age = lag.since.map_or(0, |since| (now() - since).max(0) / 1000);
             Some(format!("{} not in the log yet, the oldest {} old", counted(lag.changes, "change"), duration(age)))
         }
-        (None, Some(_)) => Some("the outbox is gone, or not what the log's events were made from".to_owned()),
+        (None, Some(_)) => {
+            Some("what recorded changes is gone, or not what the log's events were made from".to_owned())
+        }
         (None, None) => None,
     })
 }

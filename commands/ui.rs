@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use crossfade::base::{Error, Millis, Result};
+use crossfade::port::change_source::Lag;
 use crossfade::port::progress::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -184,12 +185,12 @@ impl Progress for Reporter {
         }
     }
 
-    fn lag(&self, changes: u64, age: Millis) {
+    fn lag(&self, lag: Lag, age: Millis) {
         let total = self.rows.load(Ordering::Relaxed);
-        let lag = if changes == 0 {
-            "caught up".to_owned()
-        } else {
-            format!("behind by {changes} changes, {:.1} s", age as f64 / 1000.0)
+        let lag = match (lag.changes, lag.bytes) {
+            (0, 0) => "caught up".to_owned(),
+            (changes, 0) => format!("behind by {changes} changes, {:.1} s", age as f64 / 1000.0),
+            (_, bytes) => format!("behind by {:.1} MB of its log, {:.1} s", bytes as f64 / 1e6, age as f64 / 1000.0),
         };
         if let Some(bar) = self.bar.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             bar.set_message(lag);

@@ -155,7 +155,7 @@ impl Follow<'_> {
                     incarnation: changes.end.incarnation.clone(),
                     at: change.at,
                     count: change.count,
-                    mark: String::new(),
+                    ..Position::default()
                 };
                 let table = &self.mapping.tables[change.table];
                 emit.change(writer.as_mut(), table, (change.op, row, before), &id.change(), quarantine.as_deref_mut())?;
@@ -192,7 +192,7 @@ impl Follow<'_> {
     fn tell(&self, reader: &mut dyn ChangeReader) -> Result<()> {
         let lag = reader.lag()?;
         let age = lag.since.map_or(0, |since| ((self.now)() - since).max(0));
-        self.progress.lag(lag.changes, age);
+        self.progress.lag(lag, age);
         Ok(())
     }
 
@@ -211,7 +211,7 @@ impl Follow<'_> {
         }
         let incarnation = self.source.incarnation()?;
         let mut state = FollowState {
-            mode: "outbox".to_owned(),
+            mode: self.source.mode().to_owned(),
             generation: replay.generation,
             count: replay.count,
             blind: self.source.blind()?,
@@ -231,16 +231,12 @@ impl Follow<'_> {
         }
         state.reconciled = replay.reconciled;
         let followed = own.map(|own| own.position).filter(|position| position.incarnation == incarnation);
-        state.position = match (read, followed) {
-            // A change the snapshot was read behind is in its rows.
-            (Some(read), Some(followed)) if followed.order(&read).is_some_and(std::cmp::Ordering::is_gt) => followed,
-            (Some(read), _) => read,
-            (None, Some(followed)) => followed,
-            (None, None) => {
-                let why = "nothing recorded the legacy's changes when its rows were read";
-                return Ok(Start::Reconcile(why.to_owned()));
-            }
+        // A change the snapshot was read behind is in its rows.
+        let Some(position) = Position::resume(read, followed) else {
+            let why = "nothing recorded the legacy's changes when its rows were read";
+            return Ok(Start::Reconcile(why.to_owned()));
         };
+        state.position = position;
         Ok(Start::At(state))
     }
 }

@@ -90,7 +90,7 @@ impl ReplayState {
 /// Carried by every checkpoint of the follow writer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FollowState {
-    /// How changes are noticed: `outbox`, `reconcile`.
+    /// How changes are noticed: `outbox`, `decoding`, `reconcile`.
     pub mode: String,
     pub position: Position,
     /// The replay's, whose events these go on from.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Millis, Result};
 use crate::event::Op;
 use crate::mapping::{Mapping, Row, Rows};
+use crate::port::progress::Progress;
 
 /// Where a capture stands: behind the change at `at`, the `count`-th of what lies there. `at` is what the store itself
 /// counts by: a commit's log position, or a change's own number.
@@ -21,12 +22,27 @@ pub struct Position {
     /// Tells what lay at `at`, so that a store put back to an older state is found out.
     #[serde(default)]
     pub mark: String,
+    /// The snapshot this goes on from, in the store's words, where the order of commits does not tell what is in its
+    /// rows. Kept by every position that follows it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub seen: String,
 }
 
 impl Position {
     /// The order of two positions of one incarnation.
     pub fn order(&self, other: &Self) -> Option<Ordering> {
         (self.incarnation == other.incarnation).then(|| (self.at, self.count).cmp(&(other.at, other.count)))
+    }
+
+    /// Where a follow goes on: behind what it told last, unless rows were read since from another snapshot, or one that
+    /// has more.
+    pub fn resume(read: Option<Self>, followed: Option<Self>) -> Option<Self> {
+        let (read, followed) = match (read, followed) {
+            (Some(read), Some(followed)) => (read, followed),
+            (read, followed) => return read.or(followed),
+        };
+        let same = read.seen == followed.seen;
+        Some(if same && followed.order(&read).is_some_and(Ordering::is_gt) { followed } else { read })
     }
 
     /// Names the change behind which this stands, for event ids.
@@ -112,7 +128,10 @@ impl Changes {
 /// What lies between a position and the store's end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lag {
+    /// As far as they can be counted without reading them.
     pub changes: u64,
+    /// What the store keeps for them, with what else is in it; 0 where it keeps nothing but changes.
+    pub bytes: u64,
     /// When the oldest of them was made.
     pub since: Option<Millis>,
 }
@@ -122,6 +141,9 @@ pub trait ChangeSource: Send + Sync {
     /// As [`crate::port::legacy_source::LegacySource::kind`].
     fn kind(&self) -> &'static str;
 
+    /// How changes are noticed: `outbox`, `decoding`.
+    fn mode(&self) -> &'static str;
+
     /// The incarnation in force; an error says what is missing, and how it is installed.
     fn incarnation(&self) -> Result<String>;
 
@@ -130,6 +152,40 @@ pub trait ChangeSource: Send + Sync {
 
     /// Reads on from a position of the incarnation in force.
     fn open(&self, from: &Position) -> Result<Box<dyn ChangeReader>>;
+}
+
+/// One step of an installation in the legacy store: a statement, or a command of its protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub sql: String,
+    /// What takes it back.
+    pub back: String,
+}
+
+/// What an installation would do.
+#[derive(Clone, Debug, Default)]
+pub struct Installation {
+    /// Statements that take an older capture away, in order.
+    pub remove: Vec<String>,
+    pub make: Vec<Step>,
+    /// The capture is there, whole, and as this mapping wants it: nothing to do.
+    pub whole: bool,
+    /// What a person should know before.
+    pub notes: Vec<String>,
+}
+
+/// A capture that is made in the legacy store, and taken away again.
+pub trait Capture: ChangeSource {
+    /// Looks, changes nothing. Refuses a store that cannot have this capture.
+    fn plan(&self) -> Result<Installation>;
+
+    /// Makes what was planned, an older capture taken away before; gives how long writers of the legacy may have waited.
+    fn install(&self, planned: &Installation, incarnation: &str, progress: &dyn Progress) -> Result<Duration>;
+
+    /// Statements that take away whatever there is of this migration's capture, whatever mapping it was made for.
+    fn planned_removal(&self) -> Result<Vec<String>>;
+
+    fn remove(&self) -> Result<()>;
 }
 
 /// Reads changes in commit order.
@@ -142,4 +198,30 @@ pub trait ChangeReader: Send {
     fn release(&mut self, until: &Position) -> Result<()>;
 
     fn lag(&mut self) -> Result<Lag>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(at: u64, seen: &str) -> Option<Position> {
+        Some(Position { incarnation: "i".to_owned(), at, seen: seen.to_owned(), ..Position::default() })
+    }
+
+    #[test]
+    fn a_follow_goes_on_behind_what_it_told_unless_rows_were_read_since() {
+        for (read, followed, resumed) in [
+            (at(3, ""), at(7, ""), at(7, "")),
+            (at(7, ""), at(3, ""), at(7, "")),
+            (at(7, ""), None, at(7, "")),
+            (None, at(7, ""), at(7, "")),
+            (None, None, None),
+            (at(0, "1:2:"), at(7, "1:2:"), at(7, "1:2:")),
+            (at(0, "5:6:"), at(7, "1:2:"), at(0, "5:6:")),
+        ] {
+            assert_eq!(Position::resume(read, followed), resumed);
+        }
+        let other = Position { incarnation: "j".to_owned(), at: 9, ..Position::default() };
+        assert_eq!(Position::resume(at(3, ""), Some(other)), at(3, ""));
+    }
 }

@@ -1,6 +1,7 @@
 //! What an engine tells while it works. The default does nothing.
 
 use crate::base::{Millis, Result};
+use crate::port::change_source::Lag;
 
 /// A listener of one run. Called often: keep it cheap.
 pub trait Progress: Send + Sync {
@@ -12,8 +13,8 @@ pub trait Progress: Send + Sync {
     /// The run slows itself down, or no longer does (`None`), and why.
     fn throttled(&self, _reason: Option<&str>) {}
 
-    /// How much is left behind a source that goes on: changes, and the age of the oldest in milliseconds.
-    fn lag(&self, _changes: u64, _age: Millis) {}
+    /// How much is left behind a source that goes on, and the age of the oldest change in milliseconds.
+    fn lag(&self, _lag: Lag, _age: Millis) {}
 
     fn note(&self, _text: &str) {}
 

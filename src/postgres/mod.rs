@@ -1,5 +1,6 @@
 //! PostgreSQL as legacy store and as projection.
 
+pub mod capture;
 mod catalog;
 mod fault;
 mod form;

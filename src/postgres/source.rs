@@ -8,6 +8,7 @@ use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::ToSql;
 use postgres::{Client, Statement};
 
+use super::capture::{Names, position};
 use super::catalog::Catalog;
 use super::fault::fault;
 use super::plan::Plan;
@@ -16,6 +17,7 @@ use super::server::Login;
 use crate::base::{Error, Result};
 use crate::mapping::fit::{Unmapped, find, fits, unmapped};
 use crate::mapping::{Carried, KeyText, Mapping, Rows, Table, Types, Value};
+use crate::port::change_source::Position;
 use crate::port::legacy_source::{Cursor, Keep, LegacySource, Snapshot};
 
 /// A query along a key is meant to take no longer; the next one asks for fewer rows.
@@ -29,13 +31,21 @@ const PLACES: usize = 500;
 pub struct PostgresSource {
     login: Login,
     mapping: Arc<Mapping>,
+    /// Whose position a snapshot tells.
+    capture: Option<Names>,
 }
 
 impl PostgresSource {
     /// Logs in once to see that it can.
     pub fn open(login: Login, mapping: Arc<Mapping>) -> Result<Self> {
         login.reader()?;
-        Ok(Self { login, mapping })
+        Ok(Self { login, mapping, capture: None })
+    }
+
+    /// The same, whose snapshots say where the capture of a migration stands, if there is one.
+    #[must_use]
+    pub fn followed(self, migration: &str) -> Self {
+        Self { capture: Some(Names::new(migration)), ..self }
     }
 
     fn open_snapshot(&self) -> Result<PostgresSnapshot> {
@@ -48,6 +58,7 @@ impl PostgresSource {
         Ok(PostgresSnapshot {
             client,
             store,
+            capture: self.capture.clone().map(|names| (self.login.clone(), names)),
             schema: self.login.place.schema.clone(),
             mapping: Arc::clone(&self.mapping),
             catalog,
@@ -111,6 +122,7 @@ impl LegacySource for PostgresSource {
 struct PostgresSnapshot {
     client: Client,
     store: String,
+    capture: Option<(Login, Names)>,
     schema: String,
     mapping: Arc<Mapping>,
     catalog: Catalog,
@@ -195,6 +207,11 @@ impl Snapshot for PostgresSnapshot {
         let doing = format!("counting table '{}'", table.name);
         let row = self.client.query_one(&reading.plan.count, &[]).map_err(fault(&self.store, &doing))?;
         Ok(row.get::<_, i64>(0).unsigned_abs())
+    }
+
+    fn position(&mut self) -> Result<Option<Position>> {
+        let Some((login, names)) = &self.capture else { return Ok(None) };
+        position(&mut self.client, login, names)
     }
 
     fn pick(&mut self, table: &Table, keep: Keep<'_>, each: &mut dyn FnMut(&Rows) -> Result<()>) -> Result<()> {

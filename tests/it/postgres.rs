@@ -2,6 +2,7 @@
 
 mod acc;
 mod across;
+mod capture;
 mod faults;
 mod init;
 mod resumes;

@@ -9,6 +9,7 @@ use std::fmt::Write;
 use super::super::plan::quote;
 use crate::mapping::init::TableSchema;
 use crate::mapping::{Key, Mapping, Table};
+use crate::port::change_source::Step;
 
 /// Columns of the table of changes before the images: the number gives the order over all tables.
 pub(super) const LEADING: usize = 4;
@@ -65,19 +66,23 @@ pub(super) struct Unique {
     pub(super) columns: Vec<(String, String)>,
 }
 
-/// One statement of the outbox, and the one that takes it back.
+/// One statement of the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Statement {
+pub(super) struct Statement {
     /// `table` or `trigger`.
-    pub kind: &'static str,
-    pub name: String,
-    pub sql: String,
-    pub back: String,
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+    pub(super) sql: String,
 }
 
 impl Statement {
     fn new(kind: &'static str, name: String, sql: String) -> Self {
-        Self { back: drop_statement(kind, &name), kind, name, sql }
+        Self { kind, name, sql }
+    }
+
+    /// With the one that takes it back.
+    pub(super) fn step(&self) -> Step {
+        Step { sql: self.sql.clone(), back: drop_statement(self.kind, &self.name) }
     }
 }
 

@@ -10,6 +10,8 @@ use super::{BREATH, SqliteOutbox, TRIM, trim_statement};
 use crate::base::{Error, Result};
 use crate::mapping::init::Schema;
 use crate::port::boundary::boundary;
+use crate::port::change_source::{Capture, Installation};
+use crate::port::progress::Progress;
 use crate::sqlite::error::open_read_only;
 use crate::sqlite::introspect;
 use crate::sqlite::plan::quote;
@@ -17,21 +19,8 @@ use crate::sqlite::plan::quote;
 /// The oldest SQLite the triggers were tried on. The file tells which one wrote to it last.
 const OLDEST: u32 = 3_040_000;
 
-/// What an installation would do.
-#[derive(Clone, Debug)]
-pub struct Installation {
-    /// Statements that take an older outbox away, in order.
-    pub remove: Vec<String>,
-    pub make: Vec<Statement>,
-    /// The outbox is there, whole, and as this mapping wants it: nothing to do.
-    pub whole: bool,
-    /// What a person should know before.
-    pub notes: Vec<String>,
-}
-
-impl SqliteOutbox {
-    /// Looks, changes nothing. Refuses a store that cannot have an outbox.
-    pub fn plan(&self) -> Result<Installation> {
+impl Capture for SqliteOutbox {
+    fn plan(&self) -> Result<Installation> {
         let connection = self.wal()?;
         let schema = introspect::schema(&connection).map_err(|error| self.told(error))?;
         let make = self.expected(&connection, &schema)?;
@@ -56,11 +45,12 @@ impl SqliteOutbox {
             Some(version) => notes.push(format!("the file was last written by SQLite {}", dotted(version))),
             None => {}
         }
+        let make = make.iter().map(Statement::step).collect();
         Ok(Installation { remove: self.removal(&connection)?, make, whole, notes })
     }
 
-    /// Makes what was planned in one transaction, an older outbox taken away before; gives how long writers were held up.
-    pub fn install(&self, planned: &Installation, incarnation: &str) -> Result<Duration> {
+    /// In one transaction.
+    fn install(&self, planned: &Installation, incarnation: &str, _: &dyn Progress) -> Result<Duration> {
         self.remove()?;
         let connection = self.writable()?;
         let meta = quote(&self.names.meta());
@@ -75,14 +65,13 @@ impl SqliteOutbox {
         Ok(held)
     }
 
-    /// Statements that take away whatever there is of this migration's outbox, in the only order that never lets a write
-    /// of the legacy fail: triggers first.
-    pub fn planned_removal(&self) -> Result<Vec<String>> {
+    /// In the only order that never lets a write of the legacy fail: triggers first.
+    fn planned_removal(&self) -> Result<Vec<String>> {
         self.removal(&open_read_only(&self.path)?)
     }
 
-    /// Takes the outbox away; changes that were kept go in short transactions, for dropping a large table takes long.
-    pub fn remove(&self) -> Result<()> {
+    /// Changes that were kept go in short transactions, for dropping a large table takes long.
+    fn remove(&self) -> Result<()> {
         let statements = self.planned_removal()?;
         if statements.is_empty() {
             return Ok(());
@@ -103,7 +92,9 @@ impl SqliteOutbox {
         self.at_once(&connection, tables)?;
         Ok(())
     }
+}
 
+impl SqliteOutbox {
     fn removal(&self, connection: &Connection) -> Result<Vec<String>> {
         let mut found = self.objects(connection).map_err(|error| self.told(error))?;
         found.sort_by_key(|object| object.kind != "trigger");

@@ -13,9 +13,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 pub(super) use self::ddl::KEPT;
-pub use self::ddl::Statement;
-use self::ddl::{Names, Unique, Watched, statements};
-pub use self::install::Installation;
+use self::ddl::{Names, Statement, Unique, Watched, statements};
 use self::read::OutboxReader;
 use super::error::{explain, open_read_only, uri};
 use super::introspect;
@@ -213,7 +211,8 @@ impl SqliteOutbox {
         let Some(number) = number else { return Ok(None) };
         let incarnation = self.incarnation_of(connection)?;
         let mark = read::mark(connection, &self.names.changes(), number).map_err(|error| self.told(error))?;
-        Ok(Some(Position { incarnation, at: number.unsigned_abs(), count: 0, mark: mark.unwrap_or_default() }))
+        let mark = mark.unwrap_or_default();
+        Ok(Some(Position { incarnation, at: number.unsigned_abs(), mark, ..Position::default() }))
     }
 }
 
@@ -253,6 +252,10 @@ fn uniques(connection: &Connection, table: &TableSchema) -> rusqlite::Result<Vec
 impl ChangeSource for SqliteOutbox {
     fn kind(&self) -> &'static str {
         "sqlite"
+    }
+
+    fn mode(&self) -> &'static str {
+        "outbox"
     }
 
     fn incarnation(&self) -> Result<String> {

@@ -255,7 +255,7 @@ impl ChangeReader for OutboxReader {
         let read = |row: &rusqlite::Row<'_>| {
             let last = row.get::<_, Option<i64>>(0)?.unwrap_or_default().unsigned_abs();
             let changes = last.saturating_sub(self.end.at);
-            Ok(Lag { changes, since: row.get::<_, Option<f64>>(1)?.map(millis) })
+            Ok(Lag { changes, bytes: 0, since: row.get::<_, Option<f64>>(1)?.map(millis) })
         };
         self.connection.query_row(&sql, [self.end.at as i64], read).map_err(|error| self.outbox.told(error))
     }

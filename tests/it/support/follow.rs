@@ -10,6 +10,7 @@ use crossfade::embedded::EmbeddedLog;
 use crossfade::event::codec::Exact;
 use crossfade::mapping::Mapping;
 use crossfade::mapping::init::init;
+use crossfade::port::change_source::Capture;
 use crossfade::port::event_log::{EventLog, Positions};
 use crossfade::port::legacy_source::LegacySource;
 use crossfade::port::progress::Silent;
@@ -82,7 +83,7 @@ impl Bench {
 
     pub fn install(&self) {
         let outbox = self.outbox();
-        outbox.install(&outbox.plan().unwrap(), &uuid::Uuid::new_v4().to_string()).unwrap();
+        outbox.install(&outbox.plan().unwrap(), &uuid::Uuid::new_v4().to_string(), &Silent).unwrap();
         assert!(outbox.plan().unwrap().whole);
     }
 

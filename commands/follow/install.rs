@@ -1,4 +1,4 @@
-//! `crossfade follow --install` and `--uninstall`: the outbox in the legacy's file.
+//! `crossfade follow --install` and `--uninstall`: what records changes in the legacy store.
 
 use crossfade::base::words::counted;
 use crossfade::base::{Error, Result};
@@ -6,29 +6,31 @@ use crossfade::port::boundary::boundary;
 use crossfade::port::journal::{Journal, Stage};
 use serde_json::{Value, json};
 
-use crate::context::{Context, FOLLOW_STEP, now};
+use crate::context::{Capturing, Context, FOLLOW_STEP, now};
 use crate::error::Exit;
 use crate::ui::Output;
 
-/// Nothing on the legacy's file is changed without its migration's name.
+/// Nothing in the legacy store is changed without its migration's name.
 fn consent(context: &Context, confirm: Option<&str>, what: &str) -> Result<()> {
     let name = &context.config.migration;
     match confirm {
         Some(given) if given == name => Ok(()),
         Some(given) => Err(Error::refused(format!("this migration is '{name}', not '{given}'; nothing was changed"))
             .hint(format!("--confirm {name}"))),
-        None => Err(Error::refused(format!("{what} changes the legacy's file; nothing was changed"))
+        None => Err(Error::refused(format!("{what} changes the legacy store; nothing was changed"))
             .hint(format!("read the statements above, then say so by name: --confirm {name}"))),
     }
 }
 
-pub(super) fn install(confirm: Option<&str>, context: &Context) -> Result<Exit> {
-    context.sqlite_source(false)?.check()?;
-    let outbox = context.outbox()?;
-    let planned = outbox.plan()?;
+pub(super) fn install(mode: Option<Capturing>, confirm: Option<&str>, context: &Context) -> Result<Exit> {
+    context.source(false)?.check()?;
+    let capture = context.capture(mode)?;
+    let planned = capture.plan()?;
+    let noun = noun(capture.mode());
     let ui = &context.ui;
     if planned.whole {
-        return told(context, "the outbox is there, whole and as this mapping wants it: nothing to do", &[], None);
+        let text = format!("the {noun} is there, whole and as this mapping wants it: nothing to do");
+        return told(context, &text, &[], None);
     }
     let statements: Vec<&str> = planned
         .remove
@@ -40,7 +42,7 @@ pub(super) fn install(confirm: Option<&str>, context: &Context) -> Result<Exit> 
     for note in &planned.notes {
         ui.note(note);
     }
-    consent(context, confirm, "an outbox")?;
+    consent(context, confirm, &format!("the {noun}"))?;
     let steps: Vec<Value> = planned
         .remove
         .iter()
@@ -48,13 +50,13 @@ pub(super) fn install(confirm: Option<&str>, context: &Context) -> Result<Exit> 
         .chain(planned.make.iter().map(|statement| json!({"sql": statement.sql, "back": statement.back})))
         .collect();
     let incarnation = uuid::Uuid::new_v4().to_string();
-    let detail = json!({"store": context.legacy_name()?, "incarnation": incarnation});
+    let detail = json!({"store": context.legacy_name(), "mode": capture.mode(), "incarnation": incarnation});
     let held = context.act_here("follow install", &detail, || {
-        let held = stepwise(context, &steps, || outbox.install(&planned, &incarnation))?;
+        let held = stepwise(context, &steps, || capture.install(&planned, &incarnation, &context.progress()))?;
         Ok((held, json!({ "held_ms": held.as_millis() as u64 })))
     })?;
     let text = format!(
-        "outbox made by {} in one transaction of {:.1} ms",
+        "{noun} made by {}; writers waited {:.1} ms at most",
         counted(planned.make.len() as u64, "statement"),
         held.as_secs_f64() * 1000.0
     );
@@ -63,21 +65,28 @@ pub(super) fn install(confirm: Option<&str>, context: &Context) -> Result<Exit> 
 }
 
 pub(super) fn uninstall(confirm: Option<&str>, context: &Context) -> Result<Exit> {
-    let outbox = context.outbox()?;
-    let planned = outbox.planned_removal()?;
+    let capture = context.capture(None)?;
+    let planned = capture.planned_removal()?;
+    let noun = noun(capture.mode());
     if planned.is_empty() {
-        return told(context, "there is no outbox of this migration: nothing to do", &[], None);
+        return told(context, &format!("there is no {noun} of this migration: nothing to do"), &[], None);
     }
     let statements: Vec<&str> = planned.iter().map(String::as_str).collect();
     show(context, &statements)?;
-    consent(context, confirm, "taking the outbox away")?;
+    consent(context, confirm, &format!("taking the {noun} away"))?;
     let steps: Vec<Value> =
         planned.iter().map(|sql| json!({"sql": sql, "back": "crossfade follow --install"})).collect();
-    context.act_here("follow uninstall", &json!({ "store": context.legacy_name()? }), || {
-        stepwise(context, &steps, || outbox.remove())?;
+    context.act_here("follow uninstall", &json!({ "store": context.legacy_name() }), || {
+        stepwise(context, &steps, || capture.remove())?;
         Ok(((), json!({ "statements": steps.len() })))
     })?;
-    told(context, "the outbox is gone; what it held and the log had not is gone with it", &statements, None)
+    let text = format!("the {noun} is gone; what it held and the log had not is gone with it");
+    told(context, &text, &statements, None)
+}
+
+/// What a mode installs.
+fn noun(mode: &str) -> &'static str {
+    if mode == "outbox" { "outbox" } else { "slot" }
 }
 
 /// Announces every step with its way back, acts, and tells how they ended: the act is one transaction, which the

@@ -1,0 +1,9 @@
+//! What captures of changes share: what is installed and where, where a snapshot stands, and waiting until it may be read.
+
+mod installed;
+mod seen;
+mod settle;
+
+pub use installed::{Installed, Names, position};
+pub use seen::{Seen, widen};
+pub use settle::{Holders, settle};

@@ -2,12 +2,15 @@
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use crossfade::base::words::counted;
+use crossfade::base::words::{counted, number};
 use crossfade::base::{Error, Result, rfc3339};
-use crossfade::capture::{DryRunLog, FollowState, Phase, Rejected, Replay, ReplayState, Settings};
-use crossfade::compare::{Evidence, Job, compare};
+use crossfade::capture::{
+    DryRunLog, FollowState, Met, Phase, Rejected, Replay, ReplayState, Settings, await_store, meet,
+};
+use crossfade::compare::{Evidence, Job, Looks, compare};
 use crossfade::control::{missing_row_topics, missing_topics, require_topics};
 use crossfade::diff::{Finding, Kind as Difference, Outcome, Sample, Severity, TableCoverage, verdict};
 use crossfade::event::codec::Exact;
@@ -16,6 +19,7 @@ use crossfade::port::event_log::{EventLog, Positions};
 use crossfade::port::journal::{Journal, Stage};
 use crossfade::port::legacy_source::LegacySource;
 use crossfade::port::memory_log::MemoryLog;
+use crossfade::port::progress::Progress;
 use crossfade::port::row_store::{RowStore, RowView};
 use crossfade::project::{Projector, behind};
 use serde_json::json;
@@ -52,66 +56,126 @@ pub(crate) struct DiffArgs {
     reports: ReportArgs,
 }
 
+/// Looks at rows that differ while nothing but a follow by passes moves the events on, before a difference counts.
+const LOOKS: u32 = 4;
+/// How long the next pass is waited for; one is made every ten seconds while the legacy changes.
+const NEXT_PASS: Duration = Duration::from_secs(15);
+
 pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
     let reports = args.reports.open(context)?;
     let mut keys = Keys::new(context, args.keys.as_deref())?;
     let source = context.source(args.legacy_stopped)?;
     let unmapped = source.check()?;
     let log = context.log(false)?;
-    require_topics(log.as_ref(), &context.mapping, &context.config.migration)?;
-    let mut findings = coverage_findings(context, &unmapped);
-    let mut facts = vec![("legacy".to_owned(), source.describe()), ("log".to_owned(), log.describe())];
-    let state = replay_findings(context, log.as_ref(), &mut findings, &mut facts)?;
-    let limits = limits(context, log.as_ref())?;
-    let from = state.as_ref().map(ReplayState::begins_at).unwrap_or_default();
-    let scratch;
+    let (mapping, migration) = (&context.mapping, &context.config.migration);
+    require_topics(log.as_ref(), mapping, migration)?;
+    let scratch = args.from_log.then(|| context.scratch_store()).transpose()?;
     let projection;
-    let store: &dyn RowStore = if args.from_log {
-        scratch = context.scratch_store()?;
-        fold(context, log.as_ref(), &from, scratch.store.as_ref())?;
-        facts.push(("compared with".to_owned(), "the whole log, folded anew".to_owned()));
+    let store: &dyn RowStore = if let Some(scratch) = &scratch {
         scratch.store.as_ref()
     } else {
         projection = context.store()?;
-        facts.push(("projection".to_owned(), projection.describe()));
         projection.as_ref()
     };
-    let view = projection_view(context, log.as_ref(), store, &mut findings)?;
-    let mut snapshot = source.snapshot()?;
-    let kept_back = follow_findings(context, log.as_ref(), state.as_ref(), &mut findings, &mut facts)?;
-    let rejected = |table: &crossfade::mapping::Table, row: crossfade::mapping::Row<'_>| {
-        table.broken(row).is_some() || crossfade::event::encode::size(table, row) > limits[table.index]
+    let progress = context.progress();
+    let mut looks = Looks::default();
+    let mut look = 1;
+    let (mut outcome, state) = loop {
+        let mut findings = coverage_findings(context, &unmapped);
+        let mut facts = vec![("legacy".to_owned(), source.describe()), ("log".to_owned(), log.describe())];
+        let state = replay_findings(context, log.as_ref(), &mut findings, &mut facts)?;
+        let from = state.as_ref().map(ReplayState::begins_at).unwrap_or_default();
+        let Met { mut snapshot, span, position, ends } =
+            meet(source.as_ref(), log.as_ref(), mapping, migration, &progress)?;
+        if let (Some(position), Some(_)) = (&position, span) {
+            facts.push(("compared at".to_owned(), format!("change {} of the legacy", number(position.at))));
+        }
+        let follow = FollowState::read(log.as_ref(), migration)?;
+        if args.from_log {
+            fold(context, log.as_ref(), &from, store)?;
+            facts.push(("compared with".to_owned(), "the whole log, folded anew".to_owned()));
+        } else {
+            facts.push(("projection".to_owned(), store.describe()));
+            if follow.is_some() {
+                await_store(store, &ends, &progress)?;
+            }
+        }
+        let view = projection_view(context, &ends, store, &mut findings)?;
+        let told = span.is_some();
+        let kept_back = follow_findings(context, follow.as_ref(), state.as_ref(), told, &mut findings, &mut facts)?;
+        // Without recorded changes only a second look tells what is on its way from what differs.
+        let passes = !told && follow.is_some_and(|follow| follow.position.incarnation.is_empty());
+        let limits = limits(context, log.as_ref())?;
+        let rejected = |table: &crossfade::mapping::Table, row: crossfade::mapping::Row<'_>| {
+            table.broken(row).is_some() || crossfade::event::encode::size(table, row) > limits[table.index]
+        };
+        let evidence = match view {
+            Some(mut view) => compare(
+                Job {
+                    mapping,
+                    snapshot: snapshot.as_mut(),
+                    view: view.as_mut(),
+                    log: Some(log.as_ref()),
+                    span,
+                    looks: passes.then_some(&mut looks),
+                    from: &from,
+                    ignore: &context.config.ignore,
+                    today: &today(),
+                    rejected: &rejected,
+                    max_samples: args.samples,
+                    progress: &progress,
+                },
+                &mut |sample| keys.write(sample),
+            )?,
+            None => uncompared(context, snapshot.as_mut())?,
+        };
+        drop(snapshot);
+        let differing: u64 = evidence.tables.iter().map(TableCoverage::differing).sum();
+        if evidence.moving > 0 && differing == 0 && look < LOOKS {
+            let rows = counted(evidence.moving, "row");
+            progress.note(&format!("{rows} differ and may be on their way: looking again ({look} of {LOOKS})"));
+            next_pass(log.as_ref(), migration, state.as_ref(), &progress)?;
+            looks.again();
+            look += 1;
+            continue;
+        }
+        if evidence.healed > 0 {
+            let text = format!(
+                "{} changed since the snapshot was taken, and equal their events up to it",
+                counted(evidence.healed, "row")
+            );
+            findings.push(finding("healed", Severity::Note, text));
+        }
+        if evidence.moving > 0 {
+            let text = format!("{} differed in another way at each look", counted(evidence.moving, "row"));
+            findings.push(finding("moving", Severity::Gap, text));
+        }
+        let quarantined = kept_back + state.as_ref().map_or(0, |state| state.quarantined);
+        if quarantined > 0 {
+            let text = format!("{quarantined} rows are in quarantine and were never replayed");
+            findings.push(finding("quarantined", Severity::Gap, text));
+        }
+        break (outcome(context, "diff", evidence, findings, facts, unmapped), state);
     };
-    let evidence = match view {
-        Some(mut view) => compare(
-            Job {
-                mapping: &context.mapping,
-                snapshot: snapshot.as_mut(),
-                view: view.as_mut(),
-                log: Some(log.as_ref()),
-                from: &from,
-                ignore: &context.config.ignore,
-                today: &today(),
-                rejected: &rejected,
-                max_samples: args.samples,
-                progress: &context.progress(),
-            },
-            &mut |sample| keys.write(sample),
-        )?,
-        None => uncompared(context, snapshot.as_mut())?,
-    };
-    let keys_file = keys.finish()?;
-    let quarantined = kept_back + state.as_ref().map_or(0, |state| state.quarantined);
-    if quarantined > 0 {
-        let text = format!("{quarantined} rows are in quarantine and were never replayed");
-        findings.push(finding("quarantined", Severity::Gap, text));
-    }
-    let mut outcome = outcome(context, "diff", evidence, findings, facts, unmapped);
-    outcome.keys_file = keys_file;
+    outcome.keys_file = keys.finish()?;
     outcome.next = Some(next(context, &outcome, state.as_ref()));
     journal_verdict(context, &outcome)?;
     reports.write(&outcome, &context.ui)?;
     Ok(Exit::of_verdict(outcome.verdict))
+}
+
+/// Waits until a follow by passes has made another one.
+fn next_pass(log: &dyn EventLog, migration: &str, before: Option<&ReplayState>, progress: &dyn Progress) -> Result<()> {
+    let began = Instant::now();
+    while began.elapsed() < NEXT_PASS {
+        progress.check()?;
+        std::thread::sleep(Duration::from_millis(250));
+        let now = ReplayState::read(log, migration)?.map(|(state, _)| state.reconciled);
+        if now != before.map(|state| state.reconciled) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn finding(code: &'static str, severity: Severity, text: impl Into<String>) -> Finding {
@@ -185,16 +249,18 @@ fn replay_findings(
     Ok(Some(state))
 }
 
-/// What a follow cannot see and has not told yet; gives the rows it put in quarantine.
+/// What a follow cannot see and, unless it has `told` of the whole snapshot, has not told yet; gives the rows it put in
+/// quarantine.
 fn follow_findings(
     context: &Context,
-    log: &dyn EventLog,
+    follow: Option<&FollowState>,
     replay: Option<&ReplayState>,
+    told: bool,
     findings: &mut Vec<Finding>,
     facts: &mut Vec<(String, String)>,
 ) -> Result<u64> {
-    let follow = FollowState::read(log, &context.config.migration)?;
-    if let Some(lag) = behind_changes(context, follow.as_ref(), replay)?.filter(|lag| lag.changes > 0) {
+    let lag = if told { None } else { behind_changes(context, follow, replay)? };
+    if let Some(lag) = lag.filter(|lag| lag.changes > 0) {
         let text = format!("the log lacks {} of the legacy: run 'crossfade follow'", counted(lag.changes, "change"));
         findings.push(finding("follow-behind", Severity::Gap, text));
     }
@@ -229,7 +295,7 @@ pub(crate) fn behind_changes(
 /// A view of the projection, or why there is none.
 fn projection_view(
     context: &Context,
-    log: &dyn EventLog,
+    ends: &Positions,
     store: &dyn RowStore,
     findings: &mut Vec<Finding>,
 ) -> Result<Option<Box<dyn RowView>>> {
@@ -242,7 +308,7 @@ fn projection_view(
         return Err(Error::stale("the projection was made under another mapping").hint("crossfade project --rebuild"));
     }
     let view = store.view(&context.mapping)?;
-    for (topic, partition, at, end) in behind(log, &context.mapping, &view.state().positions)? {
+    for (topic, partition, at, end) in behind(ends, &view.state().positions) {
         let text = format!(
             "the projection stands at {topic}[{partition}]@{at}, the log ends at {end}: run 'crossfade project'"
         );
@@ -316,7 +382,7 @@ fn outcome(
     facts: Vec<(String, String)>,
     unmapped: Vec<Unmapped>,
 ) -> Outcome {
-    let Evidence { mut tables, samples } = evidence;
+    let Evidence { mut tables, samples, .. } = evidence;
     let (verdict, reason) = verdict(&tables, &findings);
     let left_out = |table: &String, state: &str| TableCoverage {
         table: table.clone(),
@@ -450,6 +516,8 @@ pub(crate) fn dry_run(
             snapshot: snapshot.as_mut(),
             view: view.as_mut(),
             log: None,
+            span: None,
+            looks: None,
             from: &Positions::new(),
             ignore: &[],
             today: &today(),

@@ -5,7 +5,7 @@ use crossfade::base::words::counted;
 use crossfade::base::{Result, Verdict, rfc3339};
 use crossfade::capture::{FollowState, Phase, ReplayState};
 use crossfade::control::{Lock, missing_row_topics};
-use crossfade::port::event_log::EventLog;
+use crossfade::port::event_log::{EventLog, ends};
 use crossfade::port::journal::{Entry, Stage};
 use crossfade::project::behind;
 use crossfade::report::table::grid;
@@ -144,7 +144,7 @@ fn log_lines(
         }
         Some(state) if state.rebuilding => "a rebuild is unfinished".to_owned(),
         Some(state) => {
-            let late = behind(log, &context.mapping, &state.positions)?;
+            let late = behind(&ends(log, &context.mapping)?, &state.positions);
             let records: i64 = late.iter().map(|(_, _, at, end)| end - at).sum();
             if late.is_empty() {
                 "at the log's end".to_owned()

@@ -3,6 +3,7 @@
 mod dry_run;
 mod emit;
 mod follow;
+mod meet;
 mod reconcile;
 mod replay;
 mod state;
@@ -10,6 +11,7 @@ mod state;
 pub use dry_run::DryRunLog;
 pub use emit::{Quarantined, Rejected};
 pub use follow::{Ended, Follow};
+pub use meet::{Met, await_store, meet};
 pub use reconcile::{Reconcile, Reconciled};
 pub use replay::{Copied, Replay, Settings};
 pub use state::{FOLLOW_ROLE, FollowState, Phase, ReplayState, WRITER_ROLE};

@@ -7,18 +7,21 @@ use super::Pair;
 use crate::base::{Error, Result};
 use crate::event::partition::partition;
 use crate::event::{Decoder, Envelope, Op, Sequence};
-use crate::fold::{LastEvent, Trace, Traced};
+use crate::fold::{LastEvent, Span, Trace, Traced};
 use crate::mapping::{KeyText, Mapping, Row, Rows, Table};
 use crate::port::event_log::{Batch, EventLog, Positions};
 
-/// The trace of each pair, in order. Reads only the partitions the pairs' keys lie in, up to the read-committed end.
+/// The trace of each pair, in order. Reads only the partitions the pairs' keys lie in, up to the read-committed end, or to
+/// where the projection stands when the legacy's snapshot has its place among the events.
 pub(super) fn traces(
     log: &dyn EventLog,
     mapping: &Mapping,
     begin: &Positions,
+    (span, stands): (Option<Span>, &Positions),
     pairs: &[Pair<'_>],
 ) -> Result<Vec<Trace>> {
-    let mut traces: Vec<Trace> = pairs.iter().map(|pair| Trace::new(pair.legacy.map(|row| row.to_rows()))).collect();
+    let trace = |pair: &Pair<'_>| Trace::new(pair.legacy.map(|row| row.to_rows()), span);
+    let mut traces: Vec<Trace> = pairs.iter().map(trace).collect();
     let mut identities: HashMap<(usize, Vec<u8>), usize> = HashMap::new();
     let mut keys: HashSet<Vec<u8>> = HashSet::new();
     let mut places: BTreeSet<(String, i32)> = BTreeSet::new();
@@ -46,7 +49,8 @@ pub(super) fn traces(
     for place in places {
         if let Some(found) = ends[&place.0].get(&place.1).filter(|found| found.committed > found.low) {
             from.insert(place.clone(), begin.get(&place).copied().unwrap_or(0).max(found.low));
-            until.insert(place, found.committed);
+            let stands = stands.get(&place).filter(|_| span.is_some());
+            until.insert(place, stands.map_or(found.committed, |stands| found.committed.min(*stands)));
         }
     }
     let search = Search { log, mapping, identities: &identities, keys: &keys };
@@ -105,7 +109,9 @@ impl Search<'_> {
                 let event = decoder.decode(record.value, record.key, &mut chunks)?;
                 let table = &self.mapping.tables[event.table];
                 let rows = &mut chunks[event.table];
-                if let Some(number) = self.identities.get(&(event.table, identity(table, rows.row(0)))) {
+                let number = self.identities.get(&(event.table, identity(table, rows.row(0))));
+                let end = || until.get(&(table.topic.clone(), record.partition)).copied().unwrap_or(0);
+                if let Some(number) = number.filter(|_| record.offset < end()) {
                     let last = LastEvent {
                         partition: record.partition,
                         offset: record.offset,

@@ -1,12 +1,16 @@
 //! From differing pairs to an outcome: which of row, fold and projection disagree, and since which event.
 
+use std::collections::HashSet;
+
+use xxhash_rust::xxh3::xxh3_128;
+
 use super::locate::traces;
 use super::{Pair, differences};
 use crate::base::Result;
 use crate::diff::{Column, Difference, Event, Ignored, Kind, Sample, TableCoverage, explain};
 use crate::event::codec::{Codec, Exact};
 use crate::event::id;
-use crate::fold::{Trace, Traced};
+use crate::fold::{Span, Trace, Traced};
 use crate::mapping::{Mapping, Row, Table};
 use crate::port::event_log::{EventLog, Positions};
 use crate::port::legacy_source::Snapshot;
@@ -20,6 +24,10 @@ pub struct Job<'a> {
     pub view: &'a mut dyn RowView,
     /// Read for differing keys only; without it no event is named.
     pub log: Option<&'a dyn EventLog>,
+    /// Where the snapshot lies among the events; without it each row is held against the whole fold.
+    pub span: Option<Span>,
+    /// Differences of an earlier look: only what is among them counts, and all are left there.
+    pub looks: Option<&'a mut Looks>,
     /// Where the events in force begin; partitions that are not named begin at their start.
     pub from: &'a Positions,
     pub ignore: &'a [Ignored],
@@ -36,6 +44,42 @@ pub struct Job<'a> {
 pub struct Evidence {
     pub tables: Vec<TableCoverage>,
     pub samples: Vec<Sample>,
+    /// Rows that differ from the projection only by events that came after the snapshot.
+    pub healed: u64,
+    /// Rows that differ, but not as they did at the look before.
+    pub moving: u64,
+}
+
+/// Differences as they were seen, for one that stays is real where one that changes may be on its way.
+#[derive(Debug, Default)]
+pub struct Looks {
+    before: HashSet<u128>,
+    now: HashSet<u128>,
+}
+
+/// More are not remembered.
+const MOST_SEEN: usize = 1_000_000;
+
+impl Looks {
+    /// What was seen now becomes what was seen before.
+    pub fn again(&mut self) {
+        self.before = std::mem::take(&mut self.now);
+    }
+
+    /// Whether this very difference was seen at the look before.
+    fn stays(&mut self, pair: &Pair<'_>) -> bool {
+        let mut image = (pair.table.index as u64).to_be_bytes().to_vec();
+        for row in pair.legacy.into_iter().chain(pair.projected.map(|(row, _)| row)) {
+            row.values().for_each(|value| value.write_image(&mut image));
+            image.push(u8::MAX);
+        }
+        image.extend(pair.projected.iter().flat_map(|(_, last)| last.id));
+        let seen = xxh3_128(&image);
+        if self.now.len() < MOST_SEEN {
+            self.now.insert(seen);
+        }
+        self.before.contains(&seen)
+    }
 }
 
 /// Long values are cut in the middle for people; the digest has seen all of them.
@@ -43,19 +87,31 @@ const SHOWN: usize = 2_000;
 
 /// Compares every mapped row; `each` gets every differing key with its kind, explained ones too.
 pub fn compare(job: Job<'_>, each: &mut dyn FnMut(&Sample) -> Result<()>) -> Result<Evidence> {
-    let Job { mapping, snapshot, view, log, from, ignore, today, rejected, max_samples, progress } = job;
+    let Job { mapping, snapshot, view, log, span, mut looks, from, ignore, today, rejected, max_samples, progress } =
+        job;
     let coverage =
         |table: &Table| TableCoverage { table: table.name.clone(), state: "mapped".into(), ..TableCoverage::default() };
     let mut tables: Vec<TableCoverage> = mapping.tables.iter().map(coverage).collect();
     let mut samples = Vec::new();
+    let (mut healed, mut moving) = (0, 0);
+    let stands = view.state().positions.clone();
     let counts = differences(mapping, snapshot, view, progress, &mut |pairs| {
         let traced = match log {
-            Some(log) => traces(log, mapping, from, pairs)?.into_iter().map(Some).collect(),
+            Some(log) => traces(log, mapping, from, (span, &stands), pairs)?.into_iter().map(Some).collect(),
             None => (0..pairs.len()).map(|_| None).collect::<Vec<_>>(),
         };
         for (pair, trace) in pairs.iter().zip(&traced) {
             let coverage = &mut tables[pair.table.index];
             if pair.legacy.is_some_and(|row| rejected(pair.table, row)) {
+                coverage.skipped += 1;
+                continue;
+            }
+            if span.is_some() && trace.as_ref().is_some_and(|trace| trace.met() && projects(pair, trace)) {
+                healed += 1;
+                continue;
+            }
+            if looks.as_mut().is_some_and(|looks| !looks.stays(pair)) {
+                moving += 1;
                 coverage.skipped += 1;
                 continue;
             }
@@ -83,20 +139,24 @@ pub fn compare(job: Job<'_>, each: &mut dyn FnMut(&Sample) -> Result<()>) -> Res
         coverage.compared = seen.compared - coverage.skipped;
         coverage.skipped += seen.skipped;
     }
-    Ok(Evidence { tables, samples })
+    Ok(Evidence { tables, samples, healed, moving })
+}
+
+/// Whether the projected row is what its events fold to.
+fn projects(pair: &Pair<'_>, trace: &Trace) -> bool {
+    match (pair.projected, trace.row()) {
+        (None, None) => true,
+        (Some((projected, _)), Some(fold)) => projected.values().eq(fold.values()),
+        _ => false,
+    }
 }
 
 fn sample(pair: &Pair<'_>, trace: Option<&Trace>) -> Sample {
     let (table, legacy, projected) = (pair.table, pair.legacy, pair.projected.map(|(row, _)| row));
     let fold = trace.and_then(Trace::row);
-    let equal = |one: Option<Row<'_>>, two: Option<Row<'_>>| match (one, two) {
-        (None, None) => true,
-        (Some(one), Some(two)) => one.values().eq(two.values()),
-        _ => false,
-    };
     let kind = match trace {
         None => Kind::RowProjection,
-        Some(_) => match (equal(legacy, fold), equal(projected, fold)) {
+        Some(trace) => match (trace.met(), projects(pair, trace)) {
             (false, true) => Kind::RowFold,
             (true, _) => Kind::ProjectionFold,
             (false, false) => Kind::Both,

@@ -3,7 +3,7 @@
 pub mod snapshot;
 mod trace;
 
-pub use trace::{Trace, Traced};
+pub use trace::{Span, Trace, Traced};
 
 /// The last event of a row, kept in its trailing `_cf_*` columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

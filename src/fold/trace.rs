@@ -10,6 +10,14 @@ pub struct Traced {
     pub event_type: String,
 }
 
+/// Where a snapshot of the legacy lies among the events, by [`crate::event::Sequence::number`]: those up to `from` tell of
+/// what is in it, those past `until` of what came later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub from: i64,
+    pub until: i64,
+}
+
 /// Folds one identity's events and compares each image with the legacy row.
 #[derive(Debug, Default)]
 pub struct Trace {
@@ -19,19 +27,29 @@ pub struct Trace {
     last_equal: Option<Traced>,
     left_at: Option<Traced>,
     agreed: Vec<Option<Traced>>,
+    span: Option<Span>,
+    /// The fold equals the legacy row just now.
+    equal: bool,
+    /// It did so within the span.
+    met: bool,
 }
 
 impl Trace {
-    /// `legacy` is the row as the legacy store has it, `None` when it has none.
-    pub fn new(legacy: Option<Rows>) -> Self {
+    /// `legacy` is the row as the legacy store has it, `None` when it has none. Without a span it is held against the
+    /// whole fold.
+    pub fn new(legacy: Option<Rows>, span: Option<Span>) -> Self {
         let width = legacy.as_ref().map_or(0, Rows::width);
-        Self { legacy, agreed: vec![None; width], ..Self::default() }
+        Self { equal: legacy.is_none(), legacy, agreed: vec![None; width], span, ..Self::default() }
     }
 
     /// Applies the next event; `image` is `None` for a delete. Repeats and late comers of another partition are passed over.
     pub fn apply(&mut self, image: Option<Row<'_>>, event: Traced) {
         if self.last.as_ref().is_some_and(|last| !event.last.supersedes(&last.last)) {
             return;
+        }
+        // What the fold was up to this event, it was at every position before it.
+        if self.span.is_some_and(|span| event.last.sequence > span.from) {
+            self.met |= self.equal && self.within();
         }
         let legacy = self.legacy.as_ref().map(|rows| rows.row(0));
         let equal = match (legacy, image) {
@@ -49,6 +67,7 @@ impl Trace {
             }
             _ => false,
         };
+        self.equal = equal;
         if equal {
             self.last_equal = Some(event.clone());
             self.left_at = None;
@@ -57,6 +76,17 @@ impl Trace {
         }
         self.row = image.map(|row| row.to_rows());
         self.last = Some(event);
+    }
+
+    /// Whether the last event applied lies in the span or before it.
+    fn within(&self) -> bool {
+        let last = self.last.as_ref().map_or(i64::MIN, |last| last.last.sequence);
+        self.span.is_none_or(|span| last <= span.until)
+    }
+
+    /// Whether the fold equals the legacy row at the legacy's position.
+    pub fn met(&self) -> bool {
+        self.met || self.equal && self.within()
     }
 
     /// The folded row.
@@ -100,7 +130,7 @@ mod tests {
     }
 
     fn trace(legacy: Option<[i64; 2]>, images: &[Option<[i64; 2]>]) -> Trace {
-        let mut trace = Trace::new(legacy.map(row));
+        let mut trace = Trace::new(legacy.map(row), None);
         for (offset, image) in images.iter().enumerate() {
             trace.apply(image.map(row).as_ref().map(|rows| rows.row(0)), event(offset as i64));
         }
@@ -118,6 +148,29 @@ mod tests {
         assert_eq!(diverging(None, &[Some([1, 1]), None]), None);
         assert_eq!(diverging(None, &[Some([1, 1]), None, Some([1, 1])]), Some(2));
         assert_eq!(diverging(Some([1, 1]), &[]), None);
+    }
+
+    #[test]
+    fn a_row_is_met_where_the_fold_equals_it_within_the_span() {
+        // The event at offset n has the sequence n.
+        let met = |legacy: Option<[i64; 2]>, span: (i64, i64), images: &[Option<[i64; 2]>]| {
+            let span = Span { from: span.0, until: span.1 };
+            let mut trace = Trace::new(legacy.map(row), Some(span));
+            for (offset, image) in images.iter().enumerate() {
+                trace.apply(image.map(row).as_ref().map(|rows| rows.row(0)), event(offset as i64));
+            }
+            trace.met()
+        };
+        let images = [Some([1, 1]), Some([2, 2]), None, Some([4, 4])];
+        assert!(met(Some([1, 1]), (0, 0), &images), "as it was at the span's start");
+        assert!(met(Some([2, 2]), (0, 2), &images), "as it was on the way");
+        assert!(met(None, (1, 2), &images), "gone at the span's end");
+        assert!(met(Some([4, 4]), (2, 9), &images));
+        assert!(met(None, (-5, -1), &images), "before its first event");
+        assert!(!met(Some([1, 1]), (1, 2), &images), "an image from before the span");
+        assert!(!met(Some([4, 4]), (0, 2), &images), "an image from behind the span");
+        assert!(!met(Some([3, 3]), (0, 9), &images), "an image that never was");
+        assert!(!met(None, (3, 9), &images));
     }
 
     #[test]

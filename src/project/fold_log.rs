@@ -49,16 +49,13 @@ struct Chunk {
     passed_over: u64,
 }
 
-/// The partitions of the mapping's row topics whose position lies before the read-committed end, with both.
-pub fn behind(log: &dyn EventLog, mapping: &Mapping, positions: &Positions) -> Result<Vec<(String, i32, i64, i64)>> {
-    let mut late = Vec::new();
-    for (place, end) in ends(log, mapping)? {
-        let at = positions.get(&place).copied().unwrap_or(0);
-        if at < end {
-            late.push((place.0, place.1, at, end));
-        }
-    }
-    Ok(late)
+/// The partitions whose position lies before their end, with both.
+pub fn behind(ends: &Positions, positions: &Positions) -> Vec<(String, i32, i64, i64)> {
+    let late = ends.iter().map(|((topic, partition), end)| {
+        let at = positions.get(&(topic.clone(), *partition)).copied().unwrap_or(0);
+        (topic.clone(), *partition, at, *end)
+    });
+    late.filter(|(_, _, at, end)| at < end).collect()
 }
 
 impl Projector<'_> {

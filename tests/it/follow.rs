@@ -1,6 +1,7 @@
 //! Follow: what the legacy's own program does becomes events, in order, once.
 
 mod generated;
+mod live_diff;
 mod outbox;
 mod statements;
 mod writer;

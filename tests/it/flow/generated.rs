@@ -119,6 +119,8 @@ fn there_and_back(seed: u64, folder: &Path) -> u64 {
         snapshot: snapshot.as_mut(),
         view: view.as_mut(),
         log: Some(&log),
+        span: None,
+        looks: None,
         from: &Positions::new(),
         ignore: &[],
         today: "2026-01-01",

@@ -15,7 +15,7 @@ on_both_logs!(i02_a_program_at_work_is_followed_under_kills_and_sees_no_error);
 
 /// What one stretch of writing came to.
 #[derive(Debug)]
-struct Worked {
+pub(super) struct Worked {
     transactions: u64,
     worst: Duration,
     p99: Duration,
@@ -23,13 +23,13 @@ struct Worked {
 
 /// A program that behaves as ACC does: about 300 transactions a second on one connection that waits a second for a lock.
 /// Any error ends the test.
-struct Program {
+pub(super) struct Program {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Worked>,
 }
 
 impl Program {
-    fn start(migration: &Migration, seed: u64) -> Self {
+    pub(super) fn start(migration: &Migration, seed: u64) -> Self {
         let (stop, path) = (Arc::new(AtomicBool::new(false)), migration.legacy());
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
@@ -59,7 +59,7 @@ impl Program {
         Self { stop, thread }
     }
 
-    fn end(self) -> Worked {
+    pub(super) fn end(self) -> Worked {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the program saw an error")
     }

@@ -1,0 +1,122 @@
+//! One logical position for a comparison while the legacy is written to: a snapshot of it, and log and projection past it.
+
+use std::cmp::Ordering;
+use std::time::{Duration, Instant};
+
+use super::state::{FollowState, ReplayState};
+use crate::base::Result;
+use crate::event::Sequence;
+use crate::fold::Span;
+use crate::mapping::Mapping;
+use crate::port::change_source::Position;
+use crate::port::event_log::{EventLog, Positions, ends};
+use crate::port::legacy_source::{LegacySource, Snapshot};
+use crate::port::progress::Progress;
+use crate::port::row_store::RowStore;
+
+/// What stands still for so long is not waited for.
+const STANDSTILL: Duration = Duration::from_secs(2);
+/// What moves is waited for so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The snapshot, and what the log says of it.
+pub struct Met {
+    pub snapshot: Box<dyn Snapshot>,
+    /// Where it lies among the events; `None` where no recorded change says so, or the log has not come so far.
+    pub span: Option<Span>,
+    /// Where it stands among the legacy's changes.
+    pub position: Option<Position>,
+    /// Where the log ended once it had all that the snapshot has.
+    pub ends: Positions,
+}
+
+/// How far the log's events have told of the legacy.
+struct Told {
+    positions: Vec<Position>,
+    sequence: i64,
+}
+
+impl Told {
+    fn read(log: &dyn EventLog, migration: &str) -> Result<Self> {
+        let replay = ReplayState::read(log, migration)?.map(|(state, _)| state).unwrap_or_default();
+        let follow = FollowState::read(log, migration)?.filter(|follow| follow.generation == replay.generation);
+        let count = follow.as_ref().map_or(0, |follow| follow.count).max(replay.count);
+        let positions = replay.captured.into_iter().chain(follow.map(|follow| follow.position)).collect();
+        Ok(Self { positions, sequence: Sequence { generation: replay.generation, count }.number() })
+    }
+
+    /// How the farthest of the positions stands to `other`; `None` where none compares.
+    fn order(&self, other: &Position) -> Option<Ordering> {
+        self.positions.iter().filter_map(|position| position.order(other)).max()
+    }
+}
+
+/// Takes a snapshot of the legacy and waits until the log has told of all that is in it, as long as a follow moves on.
+pub fn meet(
+    source: &dyn LegacySource,
+    log: &dyn EventLog,
+    mapping: &Mapping,
+    migration: &str,
+    progress: &dyn Progress,
+) -> Result<Met> {
+    // Read first: what these events tell was committed before the snapshot is taken.
+    let mut told = Told::read(log, migration)?;
+    let from = told.sequence;
+    let mut snapshot = source.snapshot()?;
+    let position = snapshot.position()?;
+    let mut span = None;
+    if let Some(position) = &position {
+        let mut standstill = Standstill::new();
+        loop {
+            match told.order(position) {
+                None => break,
+                Some(Ordering::Less) => {}
+                Some(_) => {
+                    span = Some(Span { from, until: told.sequence });
+                    break;
+                }
+            }
+            if !standstill.wait(&told.positions, progress)? {
+                break;
+            }
+            told = Told::read(log, migration)?;
+        }
+    }
+    Ok(Met { snapshot, span, position, ends: ends(log, mapping)? })
+}
+
+/// Waits until the store stands at these positions or past them, as long as a projector moves it on.
+pub fn await_store(store: &dyn RowStore, ends: &Positions, progress: &dyn Progress) -> Result<()> {
+    let mut standstill = Standstill::new();
+    while let Some(state) = store.state()?.filter(|state| !state.rebuilding) {
+        let there = |(place, end): (&(String, i32), &i64)| state.positions.get(place).copied().unwrap_or(0) >= *end;
+        if ends.iter().all(there) || !standstill.wait(&state.positions, progress)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Tells what moves on from what stands still.
+struct Standstill<T> {
+    began: Instant,
+    moved: Instant,
+    last: Option<T>,
+}
+
+impl<T: Clone + PartialEq> Standstill<T> {
+    fn new() -> Self {
+        Self { began: Instant::now(), moved: Instant::now(), last: None }
+    }
+
+    /// Sleeps a little; `false` when it is no use to wait any longer.
+    fn wait(&mut self, seen: &T, progress: &dyn Progress) -> Result<bool> {
+        progress.check()?;
+        if self.last.as_ref() != Some(seen) {
+            (self.moved, self.last) = (Instant::now(), Some(seen.clone()));
+        }
+        std::thread::sleep(PAUSE);
+        Ok(self.moved.elapsed() < STANDSTILL && self.began.elapsed() < PATIENCE)
+    }
+}

@@ -4,6 +4,7 @@ pub mod capture;
 mod catalog;
 mod fault;
 mod form;
+pub mod mark;
 mod plan;
 mod read;
 mod server;

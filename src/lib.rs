@@ -15,6 +15,7 @@ pub mod fold;
 pub mod journal;
 pub mod kafka;
 pub mod mapping;
+pub mod ownership;
 pub mod plan;
 pub mod port;
 pub mod postgres;

@@ -24,7 +24,7 @@ pub(super) const NO_KEY: &str = "its key is null or a blob, and no event can hav
 pub type Quarantined<'a> = dyn FnMut(&Rejected<'_>) -> Result<()> + Send + 'a;
 
 /// Writes row changes of all tables of a mapping.
-pub(super) struct Emitter<'a> {
+pub struct Emitter<'a> {
     mapping: &'a Mapping,
     encoders: Vec<Encoder<'a>>,
     limits: BTreeMap<&'a str, usize>,
@@ -33,7 +33,7 @@ pub(super) struct Emitter<'a> {
 
 impl<'a> Emitter<'a> {
     /// `store` names the legacy store in ids; the stamp's source adds the capture.
-    pub(super) fn new(
+    pub fn new(
         log: &dyn EventLog,
         mapping: &'a Mapping,
         codec: &'a dyn Codec,
@@ -51,19 +51,31 @@ impl<'a> Emitter<'a> {
     }
 
     /// Appends the event of one change; `Ok(Err(reason))` when the row may not become one.
-    pub(super) fn append(
+    pub fn append(
         &mut self,
         writer: &mut dyn LogWriter,
         table: usize,
         change: RowChange<'_>,
     ) -> Result<std::result::Result<(), String>> {
+        self.append_as(writer, table, change, None)
+    }
+
+    /// As `append`; under another type than the mapping's it is one of the tool's own events, and no rule binds it.
+    pub fn append_as(
+        &mut self,
+        writer: &mut dyn LogWriter,
+        table: usize,
+        change: RowChange<'_>,
+        own: Option<&'static str>,
+    ) -> Result<std::result::Result<(), String>> {
         let mapped = &self.mapping.tables[table];
         if change.op != Op::Delete
+            && own.is_none()
             && let Some(broken) = mapped.broken(change.row)
         {
             return Ok(Err(broken.to_string()));
         }
-        let Ok(event) = self.encoders[table].encode(change) else {
+        let Ok(event) = self.encoders[table].encode_as(change, own) else {
             return Ok(Err(NO_KEY.to_owned()));
         };
         let (size, limit) = (event.size(), self.limits[mapped.topic.as_str()]);

@@ -243,11 +243,7 @@ impl Follow<'_> {
 
 /// Takes the follow's name away from whoever has it, where there is a follow at all: what a replay is about to write may
 /// not meet its events. Held as long as that may not be; gives how many events that follow had counted.
-pub(super) fn fence(
-    log: &dyn EventLog,
-    migration: &str,
-    instance: &str,
-) -> Result<Option<(Box<dyn LogWriter>, FollowState)>> {
+pub fn fence(log: &dyn EventLog, migration: &str, instance: &str) -> Result<Option<(Box<dyn LogWriter>, FollowState)>> {
     let name = format!("{migration}/{FOLLOW_ROLE}");
     if log.checkpoint(&name)?.is_none() {
         return Ok(None);

@@ -9,8 +9,8 @@ mod replay;
 mod state;
 
 pub use dry_run::DryRunLog;
-pub use emit::{Quarantined, Rejected};
-pub use follow::{Ended, Follow};
+pub use emit::{Emitter, Quarantined, Rejected};
+pub use follow::{Ended, Follow, fence};
 pub use meet::{Met, await_store, meet};
 pub use reconcile::{Reconcile, Reconciled};
 pub use replay::{Copied, Replay, Settings};

@@ -2,6 +2,8 @@
 
 mod lock;
 mod preflight;
+mod sole_writer;
 
 pub use lock::{Holder, Lock, Process};
 pub use preflight::{missing_row_topics, missing_topics, require_topics};
+pub use sole_writer::{Captured, Place, Session, SoleWriter};

@@ -92,11 +92,16 @@ impl<'m> Encoder<'m> {
 
     /// Makes the event of one change; a row whose key is null or a blob has none.
     pub fn encode(&mut self, change: RowChange<'_>) -> Result<Encoded<'_>, NoKey> {
+        self.encode_as(change, None)
+    }
+
+    /// As `encode`, under one of the tool's own types, whose ids are their own too.
+    pub fn encode_as(&mut self, change: RowChange<'_>, own: Option<&'static str>) -> Result<Encoded<'_>, NoKey> {
         let identity = |cell: &usize| matches!(change.row.get(*cell), Value::Null | Value::Blob(_));
         if self.table.identity.iter().any(identity) {
             return Err(NoKey);
         }
-        let id = self.ids.id(self.table, change.row, change.op.word(), change.change);
+        let id = self.ids.id(self.table, change.row, own.unwrap_or(change.op.word()), change.change);
         self.write_value(change);
         uuid::Uuid::from_bytes(id).as_hyphenated().encode_lower(&mut self.id);
         Sequence { generation: self.stamp.generation, count: change.count }.write(&mut self.sequence);
@@ -106,6 +111,7 @@ impl<'m> Encoder<'m> {
         };
         let table: &'m Table = self.table;
         let event_type = match (change.op, change.before) {
+            _ if own.is_some() => own.unwrap_or_default(),
             (Op::Base | Op::Insert, _) => table.events.insert.as_str(),
             (Op::Delete, _) => table.events.delete.as_str(),
             (Op::Update, None) => table.events.update.as_str(),

@@ -2,7 +2,7 @@
 
 use super::Sequence;
 use crate::base::{Error, Result};
-use crate::mapping::PROBE;
+use crate::mapping::OWN_TYPES;
 
 /// What an event did to a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +76,10 @@ impl<'a> Envelope<'a> {
         Ok(Some(Self { id: id.into_bytes(), source, event_type, sequence }))
     }
 
-    /// Whether this event speaks for a row change; probes, and what is made from broadcasts or by agents, do not.
+    /// Whether this event speaks for a row change; the tool's own types, and what is made from broadcasts or by agents, do
+    /// not.
     pub fn authoritative(&self) -> bool {
-        self.event_type != PROBE && !matches!(self.source.rsplit_once('#'), Some((_, "derived" | "agent" | "probe")))
+        !OWN_TYPES.contains(&self.event_type)
+            && !matches!(self.source.rsplit_once('#'), Some((_, "derived" | "agent" | "probe")))
     }
 }

@@ -76,6 +76,16 @@ pub fn reconcile_change(previous: [u8; 16], image: Option<Row<'_>>) -> Vec<u8> {
     change
 }
 
+/// The id of one of the tool's own events, which speaks of no row.
+pub fn own(migration: &str, event_type: &str, key: &[u8], change: &[u8]) -> [u8; 16] {
+    let mut bytes = Vec::new();
+    for part in [migration.as_bytes(), event_type.as_bytes(), key, change] {
+        bytes.extend_from_slice(&(part.len() as u32).to_be_bytes());
+        bytes.extend_from_slice(part);
+    }
+    uuid::Uuid::new_v5(&uuid::Uuid::from_bytes(NAMESPACE), &bytes).into_bytes()
+}
+
 /// Writes an id in its usual form.
 pub fn text(id: [u8; 16]) -> String {
     uuid::Uuid::from_bytes(id).to_string()

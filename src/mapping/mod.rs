@@ -11,7 +11,10 @@ pub mod value;
 
 pub use check::Broken;
 pub use key::KeyText;
-pub use model::{Column, EventTypes, Key, Mapping, PROBE, Rule, Table, Through, Topic, UpdateType, Use};
+pub use model::{
+    Column, EventTypes, FOREIGN_SETTLED, FOREIGN_WRITE, Key, Mapping, OWN_TYPES, OWNERSHIP, PROBE, Rule, Table,
+    Through, Topic, UpdateType, Use,
+};
 use parse::is_kept;
 pub use parse::{Raw, RawTable, RawThrough};
 pub use types::{Carried, Declared, Types};

@@ -108,6 +108,18 @@ pub struct Through {
 /// The type of the records a probe writes to see that they come back. No row event has it, and every reader drops it.
 pub const PROBE: &str = "crossfade.probe";
 
+/// The type of a transfer of ownership: it says who may write a session, and no row.
+pub const OWNERSHIP: &str = "crossfade.ownership";
+
+/// The type of a change somebody made in the legacy to a session that events own. Recorded, never folded.
+pub const FOREIGN_WRITE: &str = "crossfade.foreign-write";
+
+/// The type of the operator's word on a foreign write; the row event beside it is what the row is from then on.
+pub const FOREIGN_SETTLED: &str = "crossfade.foreign-settled";
+
+/// Types of events that are no row events, whatever is in them.
+pub const OWN_TYPES: [&str; 4] = [PROBE, OWNERSHIP, FOREIGN_WRITE, FOREIGN_SETTLED];
+
 /// Event types by operation.
 #[derive(Clone, Debug, Serialize)]
 pub struct EventTypes {

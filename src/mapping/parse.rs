@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::Types;
-use super::model::{Column, EventTypes, Key, Mapping, PROBE, Rule, Table, Through, Topic, UpdateType, Use};
+use super::model::{Column, EventTypes, Key, Mapping, OWN_TYPES, Rule, Table, Through, Topic, UpdateType, Use};
 use crate::base::yaml::{self, Spanned};
 use crate::base::{Error, Result, hex};
 
@@ -283,10 +283,10 @@ fn resolve_table(file: &str, raw: &Raw, name: &str, table: &RawTable) -> Result<
     })
 }
 
-/// Refuses the type that readers drop.
+/// Refuses a type that readers take for no row event.
 fn event_type(file: &str, given: &Spanned<String>) -> Result<String> {
-    if given.value == PROBE {
-        return Err(yaml::refuse_at(file, given, format!("the event type '{PROBE}' is the tool's own")));
+    if OWN_TYPES.contains(&given.value.as_str()) {
+        return Err(yaml::refuse_at(file, given, format!("the event type '{}' is the tool's own", given.value)));
     }
     Ok(given.value.clone())
 }

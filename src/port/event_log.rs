@@ -266,7 +266,7 @@ pub fn ends(log: &dyn EventLog, mapping: &Mapping) -> Result<Positions> {
 pub const CHECKPOINT_PARTITIONS: i32 = 32;
 
 /// Roles that write checkpoints, each with a partition of its own: one writer's dead transaction never hides another's.
-const ROLES: &[(&str, i32)] = &[("operator", 0), ("replay", 1), ("probe", 2), ("follow", 3)];
+const ROLES: &[(&str, i32)] = &[("operator", 0), ("replay", 1), ("probe", 2), ("follow", 3), ("gateway", 4)];
 
 /// The name of a migration's checkpoint topic.
 pub fn checkpoint_topic(migration: &str) -> String {

@@ -29,6 +29,7 @@ const ROOMS: &[(&str, Floor)] = &[
     ("acc", Floor::Rules),
     ("plan", Floor::Rules),
     ("contract", Floor::Rules),
+    ("ownership", Floor::Rules),
     ("port", Floor::Ports),
     ("capture", Floor::Engines),
     ("project", Floor::Engines),
@@ -63,6 +64,7 @@ const NEIGHBOURS: &[(&str, &str)] = &[
     ("contract", "mapping"),
     ("contract", "plan"),
     ("capture", "compare"),
+    ("control", "capture"),
 ];
 
 /// What is judged never shares code with its judge: the generator knows values, and nothing of what reads them.

@@ -28,6 +28,7 @@ use crossfade::port::memory_log::MemoryLog;
 use crossfade::port::registry::Registry;
 use crossfade::port::row_store::RowStore;
 use crossfade::port::topic_admin::TopicAdmin;
+use crossfade::postgres::decoding::{Limits, PostgresDecoding};
 use crossfade::postgres::store::PostgresStore;
 use crossfade::postgres::{Login, PostgresSource};
 use crossfade::provision::Record;
@@ -141,8 +142,15 @@ impl Context {
             (Store::Sqlite(_), Some(Capturing::Decoding)) => {
                 Err(Error::config("a SQLite file has no log of changes to decode").hint("--mode outbox"))
             }
-            (Store::Postgres(_), _) => Err(Error::refused("no capture of changes can be made in this PostgreSQL")
-                .hint("compare in passes: crossfade follow --mode reconcile")),
+            (Store::Postgres(store), None | Some(Capturing::Decoding)) => {
+                let limits = Limits { warn: store.slot_mb.0 * 1_000_000, drop: store.slot_mb.1 * 1_000_000 };
+                let (login, mapping) = (login(store)?, Arc::clone(&self.mapping));
+                Ok(Box::new(PostgresDecoding::new(login, &self.config.migration, mapping, limits)))
+            }
+            (Store::Postgres(_), Some(Capturing::Outbox)) => {
+                Err(Error::refused("an outbox in PostgreSQL is not made by this version")
+                    .hint("--mode decoding, or compare in passes: --mode reconcile"))
+            }
         }
     }
 

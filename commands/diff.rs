@@ -260,8 +260,12 @@ fn follow_findings(
     facts: &mut Vec<(String, String)>,
 ) -> Result<u64> {
     let lag = if told { None } else { behind_changes(context, follow, replay)? };
-    if let Some(lag) = lag.filter(|lag| lag.changes > 0) {
-        let text = format!("the log lacks {} of the legacy: run 'crossfade follow'", counted(lag.changes, "change"));
+    if let Some(lag) = lag.filter(Lag::any) {
+        let lacks = match lag.changes {
+            0 => format!("what lies in {} of the legacy's own log", counted(lag.bytes, "byte")),
+            changes => format!("{} of the legacy", counted(changes, "change")),
+        };
+        let text = format!("the log lacks {lacks}: run 'crossfade follow'");
         findings.push(finding("follow-behind", Severity::Gap, text));
     }
     let Some(state) = follow else { return Ok(0) };
@@ -289,7 +293,7 @@ pub(crate) fn behind_changes(
     let of = |position: &Position| Some(position.clone()).filter(|position| position.incarnation == incarnation);
     let read = replay.and_then(|state| of(state.captured.as_ref()?));
     let last = Position::resume(read, follow.and_then(|state| of(&state.position)));
-    last.map(|last| capture.open(&last)?.lag()).transpose()
+    last.map(|last| capture.lag(&last)).transpose()
 }
 
 /// A view of the projection, or why there is none.

@@ -19,6 +19,7 @@ use crate::error::Exit;
 use crate::ui::Output;
 
 mod install;
+mod watch;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -150,7 +151,7 @@ fn follow(
     let detail =
         json!({"source": source.kind(), "log": log.describe(), "mode": source.mode(), "mapping": context.mapping.hash});
     context.act_here("follow", &detail, || {
-        let ended = follow.run(quarantine)?;
+        let ended = watch::beside(source, &progress, || follow.run(quarantine))?;
         let told = match &ended {
             Ended::CaughtUp(state) => json!({"at": state.position.at, "events": state.events}),
             Ended::Reconcile(why) => json!({ "reconcile": why }),

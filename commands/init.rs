@@ -163,6 +163,7 @@ fn look_at_server(from: &str, folder: &Path) -> Result<Looked> {
         password_file: None,
         password_variable: PASSWORD,
         statement_timeout_ms: 60_000,
+        slot_mb: (0, 0),
     })?;
     Ok(Looked {
         schema,

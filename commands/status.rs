@@ -168,8 +168,12 @@ fn follow_line(context: &Context, log: &dyn EventLog, replay: Option<&ReplayStat
         return Ok(Some(format!("by {}, begun {} ago", state.mode, duration(age))));
     }
     let recorded = crate::diff::behind_changes(context, follow.as_ref(), replay)?;
-    Ok(match (recorded, follow) {
-        (Some(lag), _) if lag.changes == 0 => Some("the log has every change recorded".to_owned()),
+    let kept = if recorded.is_some() { context.capture(None)?.keeps()? } else { None };
+    let line = match (recorded, follow) {
+        (Some(lag), _) if !lag.any() => Some("the log has every change recorded".to_owned()),
+        (Some(lag), _) if lag.changes == 0 => {
+            Some(format!("a follow reads on, {} of the legacy's own log behind", counted(lag.bytes, "byte")))
+        }
         (Some(lag), _) => {
             let age = lag.since.map_or(0, |since| (now() - since).max(0) / 1000);
             Some(format!("{} not in the log yet, the oldest {} old", counted(lag.changes, "change"), duration(age)))
@@ -178,7 +182,8 @@ fn follow_line(context: &Context, log: &dyn EventLog, replay: Option<&ReplayStat
             Some("what recorded changes is gone, or not what the log's events were made from".to_owned())
         }
         (None, None) => None,
-    })
+    };
+    Ok(line.map(|line| kept.map_or(line.clone(), |kept| format!("{line}; {kept}"))))
 }
 
 fn verdict_line(entries: &[Entry], mapping_hash: &str, lines: &mut Vec<Line>) -> Option<Verdict> {

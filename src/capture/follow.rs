@@ -274,6 +274,8 @@ impl Emit<'_, '_> {
         if op == Op::Delete {
             return self.delete(writer, table, row, id);
         }
+        // The store may not know what the row was, only that it is the same one.
+        let unknown = op == Op::Update && before.is_none();
         // An image without an identity was never an event.
         let before = before.filter(|before| identified(table, *before));
         let moved = before.is_some_and(|before| {
@@ -285,6 +287,7 @@ impl Emit<'_, '_> {
         }
         let (op, before) = match before {
             Some(before) if !moved => (Op::Update, Some(before)),
+            None if unknown => (Op::Update, None),
             _ => (Op::Insert, None),
         };
         let count = self.state.count + 1;

@@ -139,7 +139,7 @@ impl Loader<'_> {
         let (text, at) = self.setting("legacy.store", "CROSSFADE_LEGACY_STORE", Some(&raw.legacy.store), "");
         let password = raw.legacy.password_file.as_ref();
         let legacy = self.store("legacy.store", &text, at, "CROSSFADE_LEGACY_PASSWORD", password)?;
-        let legacy = self.limited(legacy, raw.legacy.statement_timeout_ms.as_ref())?;
+        let legacy = self.limited(legacy, &raw.legacy)?;
         let log = self.log(&raw)?;
         let default = format!("sqlite:{STATE}/projection.db");
         let (text, at) = self.setting("projection", "CROSSFADE_PROJECTION", raw.projection.as_ref(), &default);

@@ -61,6 +61,10 @@ pub struct RawLegacy {
     pub password_file: Option<Spanned<String>>,
     #[serde(default)]
     pub statement_timeout_ms: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub slot_warn_mb: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub slot_drop_mb: Option<Spanned<u64>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

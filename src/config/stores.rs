@@ -5,11 +5,15 @@ use std::path::{Path, PathBuf};
 use super::Origin;
 use super::effective::Loader;
 use super::place::Postgres;
+use super::raw::RawLegacy;
 use crate::base::Result;
 use crate::base::yaml::{self, Spanned};
 
 /// Counting a large table takes a while; nothing else takes long.
 const STATEMENT_TIMEOUT_MS: u64 = 300_000;
+
+/// What a server may keep for the slot: 1 GB until it is said, 10 GB until it is dropped.
+const SLOT_MB: (u64, u64) = (1_000, 10_000);
 
 /// A store by its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +31,9 @@ pub struct PostgresStore {
     pub password_variable: &'static str,
     /// No query may take longer.
     pub statement_timeout_ms: u64,
+    /// Megabytes of its log a legacy may keep for the slot until it is said, and until the slot is dropped; 0 is without
+    /// end.
+    pub slot_mb: (u64, u64),
 }
 
 impl Store {
@@ -66,6 +73,7 @@ impl Loader<'_> {
                     password_file: password.map(|file| self.folder.join(&file.value)),
                     password_variable: variable,
                     statement_timeout_ms: STATEMENT_TIMEOUT_MS,
+                    slot_mb: SLOT_MB,
                 })
             }
             Some((kind @ ("files" | "http" | "https"), _)) => {
@@ -99,16 +107,35 @@ impl Loader<'_> {
         Ok(store)
     }
 
-    pub(super) fn limited(&mut self, store: Store, timeout: Option<&Spanned<u64>>) -> Result<Store> {
-        match (store, timeout) {
-            (Store::Postgres(store), at) => {
-                let statement_timeout_ms = self.number("legacy.statement_timeout_ms", at, STATEMENT_TIMEOUT_MS)?;
-                Ok(Store::Postgres(PostgresStore { statement_timeout_ms, ..store }))
-            }
-            (Store::Sqlite(_), Some(at)) => {
-                Err(yaml::refuse_at(&self.name, at, "'legacy.statement_timeout_ms' belongs to a PostgreSQL store"))
-            }
-            (store, None) => Ok(store),
+    pub(super) fn limited(&mut self, store: Store, raw: &RawLegacy) -> Result<Store> {
+        let given = [
+            ("legacy.statement_timeout_ms", raw.statement_timeout_ms.as_ref(), STATEMENT_TIMEOUT_MS),
+            ("legacy.slot_warn_mb", raw.slot_warn_mb.as_ref(), SLOT_MB.0),
+            ("legacy.slot_drop_mb", raw.slot_drop_mb.as_ref(), SLOT_MB.1),
+        ];
+        let Store::Postgres(store) = store else {
+            return match given.iter().find_map(|(name, at, _)| at.map(|at| (name, at))) {
+                Some((name, at)) => {
+                    Err(yaml::refuse_at(&self.name, at, format!("'{name}' belongs to a PostgreSQL store")))
+                }
+                None => Ok(store),
+            };
+        };
+        let [timeout, warn, drop] = given;
+        let statement_timeout_ms = self.number(timeout.0, timeout.1, timeout.2)?;
+        let slot_mb = (self.limit(warn.0, warn.1, warn.2), self.limit(drop.0, drop.1, drop.2));
+        if let Some(at) = raw.slot_drop_mb.as_ref().filter(|_| slot_mb.1 > 0 && slot_mb.1 <= slot_mb.0) {
+            let message =
+                "'legacy.slot_drop_mb' is 0 or more than 'legacy.slot_warn_mb', or nothing would be said before";
+            return Err(yaml::refuse_at(&self.name, at, message));
         }
+        Ok(Store::Postgres(PostgresStore { statement_timeout_ms, slot_mb, ..store }))
+    }
+
+    /// A number that may be 0.
+    fn limit(&mut self, name: &'static str, at: Option<&Spanned<u64>>, default: u64) -> u64 {
+        let (value, origin) = at.map_or((default, Origin::Default), |at| (at.value, Origin::File));
+        self.note(name, &value.to_string(), origin);
+        value
     }
 }

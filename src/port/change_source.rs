@@ -136,6 +136,13 @@ pub struct Lag {
     pub since: Option<Millis>,
 }
 
+impl Lag {
+    /// Whether anything may be left.
+    pub fn any(&self) -> bool {
+        self.changes > 0 || self.bytes > 0
+    }
+}
+
 /// A legacy store whose changes can be read.
 pub trait ChangeSource: Send + Sync {
     /// As [`crate::port::legacy_source::LegacySource::kind`].
@@ -152,6 +159,22 @@ pub trait ChangeSource: Send + Sync {
 
     /// Reads on from a position of the incarnation in force.
     fn open(&self, from: &Position) -> Result<Box<dyn ChangeReader>>;
+
+    /// What lies behind a position, without taking it from whoever reads on there.
+    fn lag(&self, from: &Position) -> Result<Lag> {
+        self.open(from)?.lag()
+    }
+
+    /// What the store keeps for changes that are not read, where that may become much.
+    fn keeps(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// Looks after what the store keeps for changes that are not read; gives what a person should know. Asked from time to
+    /// time, also while the log is away.
+    fn watch(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
 }
 
 /// One step of an installation in the legacy store: a statement, or a command of its protocol.

@@ -45,6 +45,8 @@ pub(super) enum Form {
     Output,
     /// As `Output`; a cast would add the prefix length.
     Inet,
+    /// As `Output`; a cast would keep the encoding a declaration names.
+    Xml,
     /// A numeric column for SQLite's values: with a point it is a real, without one an integer.
     Number,
 }
@@ -67,6 +69,7 @@ impl Form {
             "uuid" => Form::Uuid,
             "jsonb" => Form::Jsonb,
             "inet" => Form::Inet,
+            "xml" => Form::Xml,
             _ => Form::Output,
         }
     }
@@ -76,6 +79,7 @@ impl Form {
         match self {
             Form::Output | Form::Number => format!("{column}::text"),
             Form::Inet => format!("textin(inet_out({column}))"),
+            Form::Xml => format!("textin(xml_out({column}))"),
             _ => column.to_owned(),
         }
     }
@@ -92,7 +96,7 @@ impl Form {
             Form::Float4 => Value::Real(shortest(f32::from_be_bytes(raw.try_into().ok()?))),
             Form::Float8 => Value::Real(one_nan(f64::from_be_bytes(raw.try_into().ok()?))),
             Form::Bytes => Value::Blob(raw),
-            Form::Text | Form::Output | Form::Inet => Value::Text(raw),
+            Form::Text | Form::Output | Form::Inet | Form::Xml => Value::Text(raw),
             Form::Jsonb => Value::Text(raw.strip_prefix(&[1])?),
             Form::Timestamp | Form::TimestampTz => {
                 let zone = if self == Form::TimestampTz { "Z" } else { "" };
@@ -115,6 +119,37 @@ impl Form {
         })
     }
 
+    /// The value of a text made by the type's output function, which equals what [`Self::read`] makes of the same value.
+    pub(super) fn read_text<'a>(self, text: &'a [u8], scratch: &'a mut Vec<u8>) -> Option<Value<'a>> {
+        scratch.clear();
+        let plain = || std::str::from_utf8(text).ok();
+        Some(match self {
+            Form::Int2 | Form::Int4 | Form::Int8 | Form::Oid => Value::Integer(plain()?.parse().ok()?),
+            Form::Bool => Value::Integer(match text {
+                b"t" => 1,
+                b"f" => 0,
+                _ => return None,
+            }),
+            Form::Float4 => Value::Real(shortest(plain()?.parse().ok()?)),
+            Form::Float8 => Value::Real(one_nan(plain()?.parse().ok()?)),
+            Form::Bytes => {
+                let digits = text.strip_prefix(b"\\x").filter(|digits| digits.len() % 2 == 0)?;
+                for pair in digits.chunks_exact(2) {
+                    let nibble = |digit: u8| char::from(digit).to_digit(16);
+                    scratch.push((nibble(pair[0])? * 16 + nibble(pair[1])?) as u8);
+                }
+                Value::Blob(scratch)
+            }
+            Form::Timestamp | Form::TimestampTz => {
+                let zone = if self == Form::TimestampTz { "Z" } else { "" };
+                time::read_text(text, zone, scratch)?;
+                Value::Text(scratch)
+            }
+            Form::Text | Form::Output | Form::Inet | Form::Xml | Form::Jsonb | Form::Uuid => Value::Text(text),
+            Form::Number => return self.read(text, scratch),
+        })
+    }
+
     /// Whether a column of this form gives the value back as it is. Of types whose text the server alone can read it is
     /// taken on trust: there the value comes from the same type.
     pub(super) fn keeps(self, value: Value<'_>) -> bool {
@@ -130,7 +165,14 @@ impl Form {
             (Form::Number, Value::Real(number)) => number.to_bits() != (-0.0_f64).to_bits() && !number.is_nan(),
             (Form::Bytes, Value::Blob(_)) => true,
             (
-                Form::Text | Form::Output | Form::Inet | Form::Jsonb | Form::Timestamp | Form::TimestampTz | Form::Uuid,
+                Form::Text
+                | Form::Output
+                | Form::Inet
+                | Form::Xml
+                | Form::Jsonb
+                | Form::Timestamp
+                | Form::TimestampTz
+                | Form::Uuid,
                 Value::Text(text),
             ) => !text.contains(&0) && std::str::from_utf8(text).is_ok(),
             _ => false,

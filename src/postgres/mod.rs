@@ -2,6 +2,7 @@
 
 pub mod capture;
 mod catalog;
+pub mod decoding;
 mod fault;
 mod form;
 pub mod mark;

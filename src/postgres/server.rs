@@ -41,6 +41,11 @@ impl Login {
         self.place.describe()
     }
 
+    /// A session that changes what the legacy's database consists of, and may wait long only where nobody waits for it.
+    pub(super) fn installer(&self) -> Result<Client> {
+        self.connect(&format!("{FORMS} SET statement_timeout = 0; SET client_min_messages = warning;"))
+    }
+
     /// A session that can only read.
     pub(super) fn reader(&self) -> Result<Client> {
         self.connect(&format!("{FORMS}{READER} SET statement_timeout = {};", self.statement_timeout_ms))
@@ -86,7 +91,18 @@ impl Login {
         Ok(client)
     }
 
-    fn tls(&self) -> Result<MakeTlsConnector> {
+    pub(super) fn tls(&self) -> Result<MakeTlsConnector> {
+        let host = self.place.ssl == SslMode::VerifyFull;
+        let mut connector = MakeTlsConnector::new(self.connector()?);
+        connector.set_callback(move |configuration, _| {
+            configuration.set_verify_hostname(host);
+            Ok(())
+        });
+        Ok(connector)
+    }
+
+    /// What TLS trusts; whether the name is looked at is up to each connection.
+    pub(super) fn connector(&self) -> Result<SslConnector> {
         let failed = |error| Error::failed("TLS cannot be set up").because(error);
         let mut builder = SslConnector::builder(SslMethod::tls()).map_err(failed)?;
         if let Some(file) = &self.place.ca_file {
@@ -94,18 +110,9 @@ impl Login {
                 Error::config(format!("sslrootcert {} cannot be read", file.display())).because(error)
             })?;
         }
-        let (verify, host) = match self.place.ssl {
-            SslMode::VerifyFull => (true, true),
-            SslMode::VerifyCa => (true, false),
-            _ => (false, false),
-        };
+        let verify = matches!(self.place.ssl, SslMode::VerifyFull | SslMode::VerifyCa);
         builder.set_verify(if verify { SslVerifyMode::PEER } else { SslVerifyMode::NONE });
-        let mut connector = MakeTlsConnector::new(builder.build());
-        connector.set_callback(move |configuration, _| {
-            configuration.set_verify_hostname(host);
-            Ok(())
-        });
-        Ok(connector)
+        Ok(builder.build())
     }
 }
 

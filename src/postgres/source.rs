@@ -286,7 +286,7 @@ impl Snapshot for PostgresSnapshot {
 }
 
 /// A value as the text PostgreSQL reads it from.
-fn text(value: Value<'_>) -> String {
+pub(super) fn text(value: Value<'_>) -> String {
     match value {
         Value::Blob(bytes) => format!("\\x{}", crate::base::hex(bytes)),
         Value::Real(number) if number.is_infinite() => if number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned(),

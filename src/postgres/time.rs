@@ -25,6 +25,39 @@ pub(super) fn write(micros: i64, zone: &str, out: &mut Vec<u8>) {
     }
 }
 
+/// Writes the same out of the server's own text in the ISO style, of UTC where it has a zone.
+pub(super) fn read_text(text: &[u8], zone: &str, out: &mut Vec<u8>) -> Option<()> {
+    if matches!(text, b"infinity" | b"-infinity") {
+        out.extend_from_slice(text);
+        return Some(());
+    }
+    let (rest, before_christ) = match text.strip_suffix(b" BC") {
+        Some(rest) => (rest, true),
+        None => (text, false),
+    };
+    let rest = if zone.is_empty() { rest } else { rest.strip_suffix(b"+00")? };
+    let space = rest.iter().position(|byte| *byte == b' ')?;
+    let (date, clock) = (&rest[..space], &rest[space + 1..]);
+    let (seconds, fraction) = match clock.iter().position(|byte| *byte == b'.') {
+        Some(point) => (&clock[..point], &clock[point + 1..]),
+        None => (clock, &b""[..]),
+    };
+    if seconds.len() != 8 || fraction.len() > 6 || date.len() < 10 {
+        return None;
+    }
+    out.extend_from_slice(date);
+    out.push(b'T');
+    out.extend_from_slice(seconds);
+    out.push(b'.');
+    out.extend_from_slice(fraction);
+    out.extend_from_slice(&b"000000"[fraction.len()..]);
+    out.extend_from_slice(zone.as_bytes());
+    if before_christ {
+        out.extend_from_slice(b" BC");
+    }
+    Some(())
+}
+
 /// Year, month and day of a day counted from 1970, in the proleptic Gregorian calendar.
 fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
@@ -40,7 +73,32 @@ fn civil(days: i64) -> (i64, i64, i64) {
 
 #[cfg(test)]
 mod tests {
-    use super::write;
+    use super::{read_text, write};
+
+    #[test]
+    fn texts_of_the_server_become_the_same() {
+        for (server, micros) in [
+            ("2000-01-01 00:00:00+00", 0),
+            ("2025-08-31 23:04:36.171+00", 809_996_676_171_000),
+            ("1999-12-31 23:59:59.999999+00", -1),
+            ("0001-12-31 23:59:59.999999+00 BC", -63_082_281_600_000_001),
+            ("infinity", i64::MAX),
+            ("-infinity", i64::MIN),
+        ] {
+            let (mut ours, mut read) = (Vec::new(), Vec::new());
+            write(micros, "Z", &mut ours);
+            assert_eq!(read_text(server.as_bytes(), "Z", &mut read), Some(()), "{server}");
+            assert_eq!(read, ours, "{server}");
+            let (mut ours, mut read) = (Vec::new(), Vec::new());
+            write(micros, "", &mut ours);
+            assert_eq!(read_text(server.replace("+00", "").as_bytes(), "", &mut read), Some(()), "{server}");
+            assert_eq!(read, ours, "{server}");
+        }
+        for odd in ["", "2000-01-01", "2000-01-01 00:00+00", "2000-01-01 00:00:00+02", "2000-01-01 00:00:00.1234567+00"]
+        {
+            assert_eq!(read_text(odd.as_bytes(), "Z", &mut Vec::new()), None, "{odd}");
+        }
+    }
 
     #[test]
     fn timestamps_are_written_with_all_six_digits() {

@@ -5,6 +5,8 @@ use postgres::{Client, GenericClient};
 use super::super::fault::fault;
 use super::super::form::quote;
 use super::super::server::Login;
+use super::mark::Mark;
+use super::seen::Seen;
 use crate::base::{Error, Result};
 use crate::port::change_source::{Position, Step};
 
@@ -146,10 +148,9 @@ pub fn position(client: &mut Client, login: &Login, names: &Names) -> Result<Opt
         ))
         .hint("name the primary server"));
     }
-    let row = client
-        .query_one("SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text", &[])
-        .map_err(&failed)?;
-    Ok(Some(Position { incarnation: installed.incarnation, seen: row.get(0), mark: row.get(1), ..Position::default() }))
+    let seen = Seen::read(client).map_err(&failed)?.to_string();
+    let mark = Mark::read(client).map_err(&failed)?.to_string();
+    Ok(Some(Position { incarnation: installed.incarnation, seen, mark, ..Position::default() }))
 }
 
 #[cfg(test)]

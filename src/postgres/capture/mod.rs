@@ -1,9 +1,11 @@
 //! What captures of changes share: what is installed and where, where a snapshot stands, and waiting until it may be read.
 
 mod installed;
+mod mark;
 mod seen;
 mod settle;
 
 pub use installed::{Installed, Names, position};
+pub use mark::{Mark, lsn};
 pub use seen::{Seen, widen};
 pub use settle::{Holders, settle};

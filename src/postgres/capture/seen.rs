@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use postgres::Client;
+
 /// A snapshot of the server: a transaction's changes are in its rows exactly when it sees the transaction's top-level
 /// number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +22,13 @@ impl Seen {
     /// Whether the changes of a transaction that was committed are in the snapshot's rows.
     pub fn sees(&self, xid: u64) -> bool {
         xid < self.xmin || (xid < self.xmax && !self.running.contains(&xid))
+    }
+
+    /// The one of now, or of the transaction `client` is in where that keeps one.
+    pub fn read(client: &mut Client) -> Result<Self, postgres::Error> {
+        let text: String = client.query_one("SELECT pg_current_snapshot()::text", &[])?.get(0);
+        // No server writes another form; nothing is seen by one that could not be read.
+        Ok(text.parse().unwrap_or(Self { xmin: 0, xmax: 0, running: BTreeSet::new() }))
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod acc;
 pub mod cli;
 pub mod crash;
+pub mod decoding;
 pub mod flow;
 pub mod flow_faults;
 pub mod follow;

@@ -22,6 +22,7 @@ use crossfade::port::boundary::boundary;
 use crossfade::port::change_source::Capture;
 use crossfade::port::event_log::{EventLog, own_topics};
 use crossfade::port::journal::{Entry, Journal, Stage};
+use crossfade::port::legacy_sink::LegacySink;
 use crossfade::port::legacy_source::LegacySource;
 use crossfade::port::memory_admin::MemoryAdmin;
 use crossfade::port::memory_log::MemoryLog;
@@ -29,12 +30,14 @@ use crossfade::port::registry::Registry;
 use crossfade::port::row_store::RowStore;
 use crossfade::port::topic_admin::TopicAdmin;
 use crossfade::postgres::decoding::{Limits, PostgresDecoding};
+use crossfade::postgres::sink::PostgresSink;
 use crossfade::postgres::store::PostgresStore;
 use crossfade::postgres::{Login, PostgresSource};
 use crossfade::provision::Record;
 use crossfade::registry::{FolderRegistry, HttpRegistry, Password, RegistrySettings};
 use crossfade::sqlite::outbox::SqliteOutbox;
 use crossfade::sqlite::scratch;
+use crossfade::sqlite::sink::SqliteSink;
 use crossfade::sqlite::source::SqliteSource;
 use crossfade::sqlite::store::SqliteStore;
 
@@ -174,6 +177,15 @@ impl Context {
             Store::Sqlite(path) => path.display().to_string(),
             Store::Postgres(store) => store.place.describe(),
         }
+    }
+
+    /// The legacy's own tables, to be written back to.
+    pub(crate) fn sink(&self) -> Result<Box<dyn LegacySink>> {
+        let migration = &self.config.migration;
+        Ok(match &self.config.legacy {
+            Store::Sqlite(path) => Box::new(SqliteSink::new(path, migration, Arc::clone(&self.mapping))),
+            Store::Postgres(store) => Box::new(PostgresSink::new(login(store)?, migration, Arc::clone(&self.mapping))),
+        })
     }
 
     pub(crate) fn store(&self) -> Result<Box<dyn RowStore>> {
@@ -432,6 +444,9 @@ pub(crate) const STEP: &str = "provision step";
 
 /// What a statement on the legacy store is called in the journal.
 pub(crate) const FOLLOW_STEP: &str = "follow step";
+
+/// What a statement for reverse is called in the journal.
+pub(crate) const REVERSE_STEP: &str = "reverse step";
 
 /// The steps of an act, announced and told.
 pub(crate) struct Recorder {

@@ -19,11 +19,15 @@ use crate::context::{Context, now};
 use crate::error::Exit;
 use crate::ui::Output;
 
+pub(crate) mod reverse;
+
 const EXAMPLES: &str = "\
 Examples:
   crossfade project                        up to the log's end
   crossfade project --live                 and go on as events come, until Ctrl-C
-  crossfade project --snapshot fold.snap   and keep what the projection holds as a file";
+  crossfade project --snapshot fold.snap   and keep what the projection holds as a file
+  crossfade project --reverse --install    shows the table reverse needs in the legacy, changes nothing
+  crossfade project --reverse --live       rows of sessions that events own, back into the legacy's tables";
 
 /// Fold events into tables, up to the log's end
 #[derive(Args, Debug)]
@@ -41,9 +45,14 @@ pub(crate) struct ProjectArgs {
     /// First put a snapshot's rows in place of what the projection holds, then fold the rest of the log
     #[arg(long, value_name = "FILE")]
     restore: Option<PathBuf>,
+    #[command(flatten)]
+    reverse: reverse::ReverseArgs,
 }
 
 pub(crate) fn run(args: &ProjectArgs, context: &Context) -> Result<Exit> {
+    if args.reverse.reverse {
+        return reverse::run(&args.reverse, args.live, context);
+    }
     let log = context.log(false)?;
     require_topics(log.as_ref(), &context.mapping, &context.config.migration)?;
     let store = context.make_store()?;

@@ -48,7 +48,9 @@ pub(crate) fn run(_args: &StatusArgs, context: &Context) -> Result<Exit> {
     if let Some(open) = unfinished(&entries) {
         let why = match &running {
             Some(command) if *command == open.act => "it runs now",
-            _ if open.act == "project" || open.act == "follow" => "it was killed, or runs now",
+            _ if open.act == "project" || open.act == "project reverse" || open.act == "follow" => {
+                "it was killed, or runs now"
+            }
             _ => "it was killed; run it again to go on",
         };
         let state = format!("'{}', announced {}, was not ended: {why}", open.act, rfc3339(open.at));

@@ -158,7 +158,8 @@ mod tests {
         use Side::{Events, Legacy};
         let there = [at(Events, 1)];
         let back = [at(Events, 1), at(Legacy, 2)];
-        let cases: [(&[Transfer], Side, Option<u64>, Result<Option<u64>, ()>); 12] = [
+        type Case<'a> = (&'a [Transfer], Side, Option<u64>, Result<Option<u64>, ()>);
+        let cases: [Case<'_>; 12] = [
             (&[], Events, None, Ok(Some(1))),
             (&[], Events, Some(0), Ok(Some(1))),
             (&[], Events, Some(1), Err(())),

@@ -1,7 +1,7 @@
 //! Named durable boundaries: the places where a killed process leaves something behind.
 //!
 //! With the feature `boundaries` a hook may be installed that stops the process at one of them; without it
-//! [`boundary`] is empty. The crash suite kills at every name of [`ALL`].
+//! [`boundary`] is empty. The crash suite kills at every name of [`ALL`] and [`REVERSE`].
 
 /// Every boundary, in the order a migration meets them.
 pub const ALL: &[&str] = &[
@@ -37,6 +37,18 @@ pub const ALL: &[&str] = &[
     "lock.released",
 ];
 
+/// Those of reverse and of the transfer of sessions, which a migration meets once events own one.
+pub const REVERSE: &[&str] = &[
+    "reverse.installed",
+    "ownership.before-commit",
+    "ownership.after-commit",
+    "reverse.claimed",
+    "reverse.before-part",
+    "reverse.after-part",
+    "reverse.before-commit",
+    "reverse.after-commit",
+];
+
 #[cfg(feature = "boundaries")]
 type Hook = Box<dyn Fn(&'static str) + Send + Sync>;
 
@@ -69,7 +81,7 @@ pub fn rows(default: u64) -> u64 {
     default
 }
 
-/// Marks a durable boundary of [`ALL`].
+/// Marks a durable boundary of [`ALL`] or [`REVERSE`].
 #[inline]
 pub fn boundary(name: &'static str) {
     #[cfg(feature = "boundaries")]

@@ -5,6 +5,7 @@ pub mod boundary;
 pub mod change_source;
 pub mod event_log;
 pub mod journal;
+pub mod legacy_sink;
 pub mod legacy_source;
 pub mod memory_admin;
 pub mod memory_log;

@@ -9,6 +9,7 @@ pub mod mark;
 mod plan;
 mod read;
 mod server;
+pub mod sink;
 mod source;
 pub mod store;
 mod time;

@@ -60,6 +60,15 @@ impl Login {
         ))
     }
 
+    /// A session that writes into the legacy's own tables. One that stands still inside a transaction is ended.
+    pub(super) fn legacy_writer(&self) -> Result<Client> {
+        self.connect(&format!(
+            "{FORMS} SET row_security = off; SET client_min_messages = warning; \
+             SET statement_timeout = {}; SET idle_in_transaction_session_timeout = '1min';",
+            self.statement_timeout_ms
+        ))
+    }
+
     fn connect(&self, settings: &str) -> Result<Client> {
         let store = self.describe();
         let mut config = Config::new();

@@ -1,6 +1,9 @@
 //! Events into tables: the fold kept in a projection store, and snapshots of it.
 
 mod fold_log;
+mod reverse;
+mod reverse_batch;
 pub mod snapshot;
 
 pub use fold_log::{Projected, Projector, behind};
+pub use reverse::{Reverse, Reversed, folded, start as reverse_start};

@@ -8,6 +8,7 @@ pub mod introspect;
 pub mod outbox;
 mod plan;
 pub mod scratch;
+pub mod sink;
 pub mod source;
 pub mod store;
 pub mod wake;

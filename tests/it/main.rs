@@ -25,6 +25,7 @@ mod postgres;
 mod provision;
 mod registry_contract;
 mod report;
+mod reverse;
 mod rights;
 mod secure;
 mod source;

@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_millis(400);
 const TRIM: usize = 250;
 
 /// Between two such transactions: a writer that waits for the file gets it.
-const BREATH: Duration = Duration::from_millis(3);
+pub(in crate::sqlite) const BREATH: Duration = Duration::from_millis(3);
 
 /// The outbox of one migration in one file. It keeps no connection.
 #[derive(Clone, Debug)]
@@ -224,7 +224,7 @@ fn trim_statement(changes: &str) -> String {
     )
 }
 
-fn writable(path: &Path) -> rusqlite::Result<Connection> {
+pub(in crate::sqlite) fn writable(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(uri(path, "mode=rw"), flags)?;
     connection.busy_timeout(PATIENCE)?;

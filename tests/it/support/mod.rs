@@ -7,6 +7,7 @@ pub mod decoding;
 pub mod flow;
 pub mod flow_faults;
 pub mod follow;
+pub mod gateway;
 pub mod postgres;
 pub mod provision;
 pub mod schemas;

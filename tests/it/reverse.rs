@@ -1,0 +1,5 @@
+//! Reverse: rows of sessions that events own, back in the legacy's own tables; and who may write them.
+
+mod paused;
+mod refused;
+mod sqlite;

@@ -9,10 +9,10 @@ use crate::event::codec::Codec;
 use crate::event::encode::RowChange;
 use crate::event::id::{no_previous, reconcile_change};
 use crate::event::{Op, Sequence, Stamp};
-use crate::mapping::{KeyText, Mapping, Rows, Table, Value};
+use crate::mapping::{KeyText, Mapping, Table, Value};
 use crate::port::boundary::{boundary, rows};
 use crate::port::event_log::{EventLog, LogWriter};
-use crate::port::legacy_source::{Cursor, LegacySource, Snapshot};
+use crate::port::legacy_source::{LegacySource, Snapshot};
 use crate::port::progress::Progress;
 use crate::port::row_store::{RowView, StoreState};
 
@@ -44,7 +44,6 @@ impl Reconciled {
 
 /// Events in one transaction.
 const TRANSACTION_EVENTS: u64 = 20_000;
-const CHUNK_ROWS: usize = 2_000;
 
 impl Reconcile<'_> {
     /// Compares one fresh snapshot with `view`, writes what differs, and ends the replay's phase as `Done`.
@@ -168,18 +167,14 @@ fn reject_unidentified(
     snapshot: &mut dyn Snapshot,
     mut quarantine: Option<&mut Quarantined<'_>>,
 ) -> Result<()> {
-    let (mut rows, mut cursor) = (Rows::default(), Cursor::default());
-    loop {
-        snapshot.read(table, &mut cursor, CHUNK_ROWS, &mut rows)?;
-        if rows.is_empty() {
-            return Ok(());
-        }
+    snapshot.scan(table, &mut |rows| {
         for row in rows.iter() {
             if table.identity.iter().any(|cell| matches!(row.get(*cell), Value::Null | Value::Blob(_))) {
                 reject(table, row, NO_KEY.to_owned(), quarantine.as_deref_mut())?;
             }
         }
-    }
+        Ok(())
+    })
 }
 
 /// The events that bring the fold of one identity to the legacy's row. A changed record key is a delete under the old

@@ -6,14 +6,13 @@ use super::buckets::{BUCKETS, Digest, bucket};
 use crate::base::{Error, Result};
 use crate::fold::LastEvent;
 use crate::mapping::{Mapping, Row, Rows, Table, Value};
-use crate::port::legacy_source::{Cursor, Snapshot};
+use crate::port::legacy_source::Snapshot;
 use crate::port::progress::Progress;
 use crate::port::row_store::RowView;
 
 /// A pass holds the rows of as many differing buckets as fit below these.
 const PASS_ROWS: u64 = 20_000;
 const PASS_BYTES: u64 = 16 << 20;
-const CHUNK_ROWS: usize = 2_000;
 
 /// One identity on which the sides differ.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +84,7 @@ fn both<A, B: Send>(here: impl FnOnce() -> Result<A>, there: impl FnOnce() -> Re
 
 fn digest_legacy(table: &Table, snapshot: &mut dyn Snapshot, progress: &dyn Progress) -> Result<Digest> {
     let mut digest = Digest::new();
-    each_legacy(table, snapshot, &mut |rows| {
+    snapshot.scan(table, &mut |rows| {
         rows.iter().for_each(|row| digest.add(table, row));
         progress.advance(rows.len() as u64);
         progress.check()
@@ -101,17 +100,6 @@ fn digest_view(table: &Table, view: &mut dyn RowView, progress: &dyn Progress) -
         Ok(())
     })?;
     Ok(digest)
-}
-
-fn each_legacy(table: &Table, snapshot: &mut dyn Snapshot, each: &mut dyn FnMut(&Rows) -> Result<()>) -> Result<()> {
-    let (mut rows, mut cursor) = (Rows::default(), Cursor::default());
-    loop {
-        snapshot.read(table, &mut cursor, CHUNK_ROWS, &mut rows)?;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        each(&rows)?;
-    }
 }
 
 /// Groups the differing buckets so that each group's rows fit in memory.

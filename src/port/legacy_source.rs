@@ -34,6 +34,9 @@ pub trait LegacySource: Send + Sync {
     fn retained_bytes(&self) -> u64;
 }
 
+/// Rows in a chunk of a scan, unless a store has a better measure.
+const SCAN_ROWS: usize = 2_000;
+
 /// One consistent view of all tables. Rows are lent in the layout of [`Table::width`].
 pub trait Snapshot: Send {
     /// Names of the tables found that hold rows of users, without the store's internal ones.
@@ -49,6 +52,18 @@ pub trait Snapshot: Send {
 
     /// Lends the rows whose identity `keep` accepts, in chunks and in any order. Costs less than reading them all.
     fn pick(&mut self, table: &Table, keep: Keep<'_>, each: &mut dyn FnMut(&Rows) -> Result<()>) -> Result<()>;
+
+    /// Lends every row of a table in chunks, in any order. Costs no more than `read` to the end.
+    fn scan(&mut self, table: &Table, each: &mut dyn FnMut(&Rows) -> Result<()>) -> Result<()> {
+        let (mut rows, mut cursor) = (Rows::default(), Cursor::default());
+        loop {
+            self.read(table, &mut cursor, SCAN_ROWS, &mut rows)?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            each(&rows)?;
+        }
+    }
 
     /// Fills `rows` (reset first) with the rows after `cursor` in range-key order, up to `max_rows` or about 1 MiB,
     /// and moves the cursor; empty when the table is through.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::ToSql;
-use postgres::{Client, Statement};
+use postgres::{Client, Statement, ToStatement};
 
 use super::capture::{Names, position};
 use super::catalog::Catalog;
@@ -22,6 +22,13 @@ use crate::port::legacy_source::{Cursor, Keep, LegacySource, Snapshot};
 
 /// A query along a key is meant to take no longer; the next one asks for fewer rows.
 const BUDGET: Duration = Duration::from_millis(500);
+
+/// Pages of the first query along them; of the longest; and a page behind all that a table can have.
+const FIRST_PAGES: i64 = 256;
+const MOST_PAGES: i64 = 1 << 20;
+const LAST_PAGE: i64 = u32::MAX as i64 - 1;
+
+const CHUNK_ROWS: usize = 2_000;
 
 /// Rows looked up by their place at once.
 const PLACES: usize = 500;
@@ -174,6 +181,29 @@ impl PostgresSnapshot {
         Ok(())
     }
 
+    /// Lends the rows a statement selects, in chunks.
+    fn lend(
+        &mut self,
+        reading: &Reading,
+        table: &Table,
+        statement: &(impl ToStatement + ?Sized),
+        bound: &[&(dyn ToSql + Sync)],
+        each: &mut dyn FnMut(&Rows) -> Result<()>,
+    ) -> Result<()> {
+        let doing = format!("reading table '{}'", table.name);
+        let failed = fault(&self.store, &doing);
+        let mut found = self.client.query_raw(statement, bound.iter().copied()).map_err(&failed)?;
+        let mut rows = Rows::new(table.width());
+        while let Some(row) = found.next().map_err(&failed)? {
+            self.reader.take(&reading.plan, table, &row, &mut rows)?;
+            if rows.len() >= CHUNK_ROWS || rows.byte_len() >= CHUNK_BYTES {
+                each(&rows)?;
+                rows.reset(table.width());
+            }
+        }
+        if rows.is_empty() { Ok(()) } else { each(&rows) }
+    }
+
     /// Lends the rows of one query that `keep` accepts.
     fn filter(&mut self, table: &Table, keep: Keep<'_>, each: &mut dyn FnMut(&Rows) -> Result<()>) -> Result<()> {
         let reading = self.reading(table)?;
@@ -237,20 +267,32 @@ impl Snapshot for PostgresSnapshot {
         }
         drop(found);
         // In this snapshot the row at a place stays the one that was seen there.
-        let by_place = self.client.prepare(by_place).map_err(&failed)?;
-        let mut rows = Rows::new(table.width());
+        let by_place = self.client.prepare(by_place).map_err(failed)?;
         for places in places.chunks(PLACES) {
-            let bound: [&(dyn ToSql + Sync); 1] = [&places];
-            let mut found = self.client.query_raw(&by_place, bound).map_err(&failed)?;
-            while let Some(row) = found.next().map_err(&failed)? {
-                self.reader.take(&reading.plan, table, &row, &mut rows)?;
-                if rows.byte_len() >= CHUNK_BYTES {
-                    each(&rows)?;
-                    rows.reset(table.width());
-                }
-            }
+            self.lend(&reading, table, &by_place, &[&places], each)?;
         }
-        if rows.is_empty() { Ok(()) } else { each(&rows) }
+        Ok(())
+    }
+
+    /// Along the table's pages, not its key: they lie in a row, and in one snapshot each row has one place. The server's
+    /// lock on a table that is read keeps it from being written anew.
+    fn scan(&mut self, table: &Table, each: &mut dyn FnMut(&Rows) -> Result<()>) -> Result<()> {
+        let reading = self.reading(table)?;
+        let Some((count, run)) = &reading.plan.pages else {
+            return self.lend(&reading, table, reading.plan.all.as_str(), &[], each);
+        };
+        let doing = format!("reading table '{}'", table.name);
+        let run = self.client.prepare(run).map_err(fault(&self.store, &doing))?;
+        let pages: i64 = self.client.query_one(count, &[]).map_err(fault(&self.store, &doing))?.get(0);
+        let (mut at, mut wanted) = (0, FIRST_PAGES);
+        while at == 0 || at < pages {
+            let behind = if at + wanted < pages { at + wanted } else { LAST_PAGE };
+            let began = Instant::now();
+            self.lend(&reading, table, &run, &[&format!("({at},0)"), &format!("({behind},0)")], each)?;
+            at = behind;
+            wanted = if began.elapsed() > BUDGET { (wanted / 2).max(1) } else { (wanted * 2).min(MOST_PAGES) };
+        }
+        Ok(())
     }
 
     fn read(&mut self, table: &Table, cursor: &mut Cursor, max_rows: usize, rows: &mut Rows) -> Result<()> {

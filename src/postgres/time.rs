@@ -18,8 +18,19 @@ pub(super) fn write(micros: i64, zone: &str, out: &mut Vec<u8>) {
     let year = if before_christ { 1 - year } else { year };
     let (seconds, fraction) = (rest / 1_000_000, rest % 1_000_000);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    // Writing to a vector cannot fail.
-    let _ = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction:06}{zone}");
+    if year < 10_000 {
+        digits(year, 4, out);
+    } else {
+        // Writing to a vector cannot fail.
+        let _ = write!(out, "{year}");
+    }
+    for (sign, number, width) in
+        [(b'-', month, 2), (b'-', day, 2), (b'T', hour, 2), (b':', minute, 2), (b':', second, 2), (b'.', fraction, 6)]
+    {
+        out.push(sign);
+        digits(number, width, out);
+    }
+    out.extend_from_slice(zone.as_bytes());
     if before_christ {
         out.extend_from_slice(b" BC");
     }
@@ -56,6 +67,16 @@ pub(super) fn read_text(text: &[u8], zone: &str, out: &mut Vec<u8>) -> Option<()
         out.extend_from_slice(b" BC");
     }
     Some(())
+}
+
+/// The last `width` digits of a number.
+fn digits(mut number: i64, width: usize, out: &mut Vec<u8>) {
+    let at = out.len();
+    out.resize(at + width, b'0');
+    for digit in out[at..].iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
 }
 
 /// Year, month and day of a day counted from 1970, in the proleptic Gregorian calendar.
@@ -105,6 +126,7 @@ mod tests {
         for (micros, text) in [
             (0, "2000-01-01T00:00:00.000000Z"),
             (809_996_676_171_000, "2025-08-31T23:04:36.171000Z"),
+            (252_455_616_000_000_000, "10000-01-01T00:00:00.000000Z"),
             (-1, "1999-12-31T23:59:59.999999Z"),
             (-63_082_281_600_000_000, "0001-01-01T00:00:00.000000Z"),
             (-63_082_281_600_000_001, "0001-12-31T23:59:59.999999Z BC"),

@@ -5,6 +5,7 @@ mod across;
 mod capture;
 mod faults;
 mod init;
+mod reading;
 mod resumes;
 mod store;
 mod values;

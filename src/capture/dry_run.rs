@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::port::event_log::{Checkpoint, Ends, EventLog, LogReader, LogWriter, Positions, Record, Topic};
+use crate::port::group::{GroupReader, Join};
 
 /// Lets an engine run in earnest without a trace: nothing is fenced, written or created.
 pub struct DryRunLog<'a> {
@@ -52,6 +53,10 @@ impl EventLog for DryRunLog<'_> {
 
     fn open_reader(&self, from: &Positions) -> Result<Box<dyn LogReader>> {
         self.log.open_reader(from)
+    }
+
+    fn join(&self, join: &Join<'_>) -> Result<Box<dyn GroupReader>> {
+        Err(Error::refused(format!("a dry run does not join the group '{}'", join.group)))
     }
 
     fn ends(&self, topic: &str) -> Result<BTreeMap<i32, Ends>> {

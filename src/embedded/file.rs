@@ -10,7 +10,8 @@ use crate::base::{Error, Result};
 
 /// "cfLg" in the file's header.
 const APPLICATION_ID: i32 = 0x6366_4c67;
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/0001_log.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../../migrations/0001_log.sql"), include_str!("../../migrations/0002_groups.sql")];
 const FORMAT: i32 = MIGRATIONS.len() as i32;
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -63,7 +64,7 @@ fn is_made(connection: &Connection, path: &Path) -> Result<bool> {
     };
     let place = path.display();
     match found().map_err(|error| failure::of(path, error))? {
-        (APPLICATION_ID, FORMAT, _) => Ok(true),
+        (APPLICATION_ID, 1..=FORMAT, _) => Ok(true),
         (APPLICATION_ID, version, _) if version > FORMAT => {
             Err(Error::refused(format!("{place} has log format {version}, newer than this tool knows: {FORMAT}"))
                 .hint("use a newer crossfade"))
@@ -90,6 +91,24 @@ fn make(connection: &mut Connection, path: &Path) -> Result<()> {
         transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(fail)?;
         transaction.pragma_update(None, "user_version", FORMAT).map_err(fail)?;
     }
+    transaction.commit().map_err(fail)
+}
+
+/// Brings a log of an older format to this one; for what the older one cannot keep.
+pub(super) fn upgrade(connection: &mut Connection, path: &Path) -> Result<()> {
+    let fail = |error| failure::of(path, error);
+    let version = |connection: &Connection| -> Result<usize> {
+        let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0));
+        version.map(|version| version as usize).map_err(fail)
+    };
+    if version(connection)? >= MIGRATIONS.len() {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
+    for migration in MIGRATIONS.iter().skip(version(&transaction)?) {
+        transaction.execute_batch(migration).map_err(fail)?;
+    }
+    transaction.pragma_update(None, "user_version", FORMAT).map_err(fail)?;
     transaction.commit().map_err(fail)
 }
 
@@ -125,8 +144,27 @@ mod tests {
         open(&path, true).unwrap().pragma_update(None, "user_version", 7).unwrap();
         let error = open(&path, true).unwrap_err();
         assert_eq!(error.kind(), Kind::Refused);
-        assert!(error.message().contains("log.db has log format 7, newer than this tool knows: 1"), "{error}");
+        assert!(error.message().contains("log.db has log format 7, newer than this tool knows: 2"), "{error}");
         assert_eq!(error.help(), Some("use a newer crossfade"));
+    }
+
+    #[test]
+    fn a_log_of_an_older_format_is_opened_as_it_is_and_brought_up_when_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        let connection = open(&path, true).unwrap();
+        connection.execute_batch("DROP TABLE groups; PRAGMA user_version = 1").unwrap();
+        drop(connection);
+        let version = |connection: &Connection| -> i32 {
+            connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+        };
+        let mut connection = open(&path, false).unwrap();
+        assert_eq!(version(&connection), 1);
+        for _ in 0..2 {
+            upgrade(&mut connection, &path).unwrap();
+            assert_eq!(version(&connection), FORMAT);
+        }
+        connection.execute("INSERT INTO groups VALUES ('g', '{}')", []).unwrap();
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod admin;
 mod failure;
 mod file;
 mod frames;
+mod group;
 mod layout;
 mod pending;
 mod reader;
@@ -19,6 +20,8 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 use crate::base::{Error, Result};
 use crate::port::event_log::{Checkpoint, Ends, EventLog, LogReader, LogWriter, Positions, Topic};
+use crate::port::group::{GroupReader, Join};
+use crate::port::roster::{Board, RosterReader};
 
 /// A log in one SQLite file, for any number of processes of one machine. A commit is durable when it returns, also
 /// against a loss of power.
@@ -104,6 +107,13 @@ impl EventLog for EmbeddedLog {
 
     fn open_reader(&self, from: &Positions) -> Result<Box<dyn LogReader>> {
         Ok(Box::new(reader::Reader::open(&self.path, from)?))
+    }
+
+    fn join(&self, join: &Join<'_>) -> Result<Box<dyn GroupReader>> {
+        let mut board = group::Rosters::open(&self.path, join)?;
+        board.look()?;
+        let reader = reader::Reader::open(&self.path, &Positions::new())?;
+        Ok(Box::new(RosterReader::join(board, reader, join)))
     }
 
     fn ends(&self, topic: &str) -> Result<BTreeMap<i32, Ends>> {

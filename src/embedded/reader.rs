@@ -10,6 +10,8 @@ use super::layout::{self, base_offset, batch_id};
 use super::{failure, file};
 use crate::base::{Error, Result};
 use crate::port::event_log::{Batch, LogReader, Offset, Positions};
+use crate::port::group::Place;
+use crate::port::roster::Lanes;
 
 /// A chunk is full at this many bytes, however few records it holds.
 const CHUNK_BYTES: usize = 4 << 20;
@@ -50,35 +52,19 @@ impl Reader {
     pub(super) fn open(path: &Path, from: &Positions) -> Result<Self> {
         let connection = file::connect(path, false)?;
         connection.pragma_update(None, "query_only", true).map_err(|error| failure::of(path, error))?;
-        let mut lanes = Vec::with_capacity(from.len());
-        let mut positions = Positions::new();
-        for (place, position) in from {
-            let partitions = layout::topic(&connection, path, &place.0)?.partitions;
-            let row = usize::try_from(place.1).ok().and_then(|number| partitions.get(number).copied());
-            let row = row.ok_or_else(|| layout::no_partition(&place.0, place.1, partitions.len()))?;
-            let position = (*position).max(0);
-            let from: Option<i64> = connection
-                .query_row(
-                    "SELECT id FROM batches WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC LIMIT 1",
-                    [batch_id(row, 0), batch_id(row, position)],
-                    |found| found.get(0),
-                )
-                .optional()
-                .map_err(|error| failure::of(path, error))?;
-            lanes.push(Lane { place: place.clone(), row, position, from: from.unwrap_or(batch_id(row, 0)) });
-            positions.insert(place.clone(), position);
-        }
-        Ok(Self {
+        let mut reader = Self {
             path: path.to_owned(),
             connection,
-            positions,
-            turn: lanes.len(),
-            lanes,
+            positions: Positions::new(),
+            turn: 0,
+            lanes: Vec::with_capacity(from.len()),
             open: None,
             cursor: Cursor::default(),
             frames: Vec::new(),
             exhausted: None,
-        })
+        };
+        reader.add(from)?;
+        Ok(reader)
     }
 
     fn version(&self) -> Result<i64> {
@@ -183,6 +169,40 @@ fn damaged(path: &Path, lane: &Lane, offset: Offset, reason: &str) -> Error {
         path.display()
     ))
     .hint("restore the file from a copy, or replay into a new log")
+}
+
+impl Lanes for Reader {
+    fn add(&mut self, from: &Positions) -> Result<()> {
+        for (place, position) in from {
+            let partitions = layout::topic(&self.connection, &self.path, &place.0)?.partitions;
+            let row = usize::try_from(place.1).ok().and_then(|number| partitions.get(number).copied());
+            let row = row.ok_or_else(|| layout::no_partition(&place.0, place.1, partitions.len()))?;
+            let position = (*position).max(0);
+            let from: Option<i64> = self
+                .connection
+                .query_row(
+                    "SELECT id FROM batches WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC LIMIT 1",
+                    [batch_id(row, 0), batch_id(row, position)],
+                    |found| found.get(0),
+                )
+                .optional()
+                .map_err(|error| failure::of(&self.path, error))?;
+            self.lanes.push(Lane { place: place.clone(), row, position, from: from.unwrap_or(batch_id(row, 0)) });
+            self.positions.insert(place.clone(), position);
+        }
+        self.turn = self.lanes.len();
+        self.exhausted = None;
+        Ok(())
+    }
+
+    fn remove(&mut self, places: &[Place]) {
+        let lent = self.open.as_ref().map(|open| self.lanes[open.lane].place.clone());
+        self.lanes.retain(|lane| !places.contains(&lane.place));
+        self.positions.retain(|place, _| !places.contains(place));
+        let at = lent.and_then(|lent| self.lanes.iter().position(|lane| lane.place == lent));
+        self.open = self.open.take().zip(at).map(|(open, lane)| Open { lane, ..open });
+        self.turn = self.lanes.len();
+    }
 }
 
 impl LogReader for Reader {

@@ -1,16 +1,20 @@
 //! Listens to the client library: keeps the last cause, counts failed deliveries, and lets nothing reach the terminal.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
+use rdkafka::types::RDKafkaRespErr;
 
 use super::cause::Cause;
+use crate::port::group::{Place, Turn};
 
 #[derive(Debug, Default)]
 struct Heard {
@@ -40,9 +44,36 @@ pub(super) struct Listener {
     failed: AtomicU64,
     faults: AtomicU64,
     eof: AtomicI64,
+    /// Changes of a member's partitions that wait for an answer; of no member, none.
+    turns: Mutex<Option<VecDeque<Turn>>>,
 }
 
 impl Listener {
+    /// Keeps changes of the partitions for whoever asks, who is also to answer them.
+    pub(super) fn of_member() -> Self {
+        Self { turns: Mutex::new(Some(VecDeque::new())), ..Self::default() }
+    }
+
+    fn turns(&self) -> MutexGuard<'_, Option<VecDeque<Turn>>> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_member(&self) -> bool {
+        self.turns().is_some()
+    }
+
+    pub(super) fn turn_waits(&self) -> bool {
+        self.turns().as_ref().is_some_and(|turns| !turns.is_empty())
+    }
+
+    pub(super) fn turn(&self) -> Option<Turn> {
+        self.turns().as_mut()?.pop_front()
+    }
+
+    /// From here on changes are answered at once; gives those that were not.
+    pub(super) fn leave(&self) -> VecDeque<Turn> {
+        self.turns().take().unwrap_or_default()
+    }
     fn heard(&self) -> MutexGuard<'_, Heard> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,7 +158,28 @@ impl ClientContext for Listener {
     }
 }
 
-impl ConsumerContext for Listener {}
+impl ConsumerContext for Listener {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, why: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let given = why == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if let Some(turns) = self.turns().as_mut() {
+            let places: Vec<Place> =
+                list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect();
+            turns.push_back(match given {
+                true => Turn::Given(places),
+                false if consumer.assignment_lost() => Turn::Lost(places),
+                false => Turn::Taken(places),
+            });
+            return;
+        }
+        // A failure here is told by the next poll.
+        let _ = match (given, consumer.rebalance_protocol()) {
+            (true, RebalanceProtocol::Cooperative) => consumer.incremental_assign(list),
+            (true, _) => consumer.assign(list),
+            (false, RebalanceProtocol::Cooperative) => consumer.incremental_unassign(list),
+            (false, _) => consumer.unassign(),
+        };
+    }
+}
 
 impl ProducerContext for Listener {
     type DeliveryOpaque = ();

@@ -23,7 +23,7 @@ pub(super) fn kind(code: Code) -> Kind {
         | Code::TransactionalIdAuthorizationFailed
         | Code::PolicyViolation => Kind::Refused,
         Code::Authentication | Code::SSL => Kind::Connect,
-        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => Kind::Fenced,
+        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::FencedInstanceId => Kind::Fenced,
         Code::MessageSizeTooLarge | Code::InvalidMessageSize => Kind::Row,
         Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation => Kind::Stale,
         code if passing(code) => Kind::Connect,

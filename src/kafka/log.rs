@@ -14,6 +14,7 @@ use rdkafka::topic_partition_list::Offset as At;
 
 use super::admin::KafkaAdmin;
 use super::context::Listener;
+use super::group::KafkaMember;
 use super::reader::KafkaReader;
 use super::settings::KafkaSettings;
 use super::sys::Handle;
@@ -23,6 +24,7 @@ use crate::base::{Error, Result};
 use crate::port::event_log::{
     Batch, Checkpoint, Ends, EventLog, LogReader, LogWriter, Offset, Positions, Topic, checkpoint_place,
 };
+use crate::port::group::{GroupReader, Join};
 
 /// How long opening waits for an answer.
 const PROBE: Duration = Duration::from_secs(8);
@@ -329,6 +331,10 @@ impl EventLog for KafkaLog {
     fn open_reader(&self, from: &Positions) -> Result<Box<dyn LogReader>> {
         self.cluster.known(from)?;
         Ok(Box::new(KafkaReader::open(Arc::clone(&self.cluster), from)?))
+    }
+
+    fn join(&self, join: &Join<'_>) -> Result<Box<dyn GroupReader>> {
+        Ok(Box::new(KafkaMember::join(Arc::clone(&self.cluster), join)?))
     }
 
     fn ends(&self, topic: &str) -> Result<BTreeMap<i32, Ends>> {

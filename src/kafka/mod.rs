@@ -5,6 +5,7 @@ mod cause;
 mod context;
 mod disks;
 mod fault;
+mod group;
 mod log;
 mod look;
 mod reader;

@@ -3,18 +3,19 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::TopicPartitionList;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::Offset as At;
+use rdkafka::{ClientConfig, TopicPartitionList};
 
 use super::context::Listener;
 use super::fault;
 use super::log::Cluster;
 use crate::base::{Error, Result};
 use crate::port::event_log::{Batch, LogReader, Offset, Positions};
+use crate::port::group::Place;
 
 /// How long no broker may answer before a reader says so.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -71,30 +72,53 @@ impl Bell {
 impl KafkaReader {
     pub(super) fn open(cluster: Arc<Cluster>, from: &Positions) -> Result<Self> {
         let config = cluster.settings.reader(from.len());
-        let consumer = config.create_with_context(Listener::default());
+        let mut reader = Self::idle(cluster, &config, Listener::default())?;
+        let list = reader.split(from)?;
+        // After the split, so that no record goes to the consumer's own queue.
+        reader.consumer.assign(&list).map_err(|error| cannot(&error))?;
+        Ok(reader)
+    }
+
+    /// A reader of nothing yet.
+    pub(super) fn idle(cluster: Arc<Cluster>, config: &ClientConfig, listener: Listener) -> Result<Self> {
+        let consumer = config.create_with_context(listener);
         let mut consumer: BaseConsumer<Listener> = consumer.map_err(|error| fault::settings(&error))?;
         let bell = Arc::new(Bell::default());
         let ring = Arc::clone(&bell);
         consumer.set_nonempty_callback(move || ring.ring());
-        let consumer = Arc::new(consumer);
-        let cannot = |error: &KafkaError| fault::error("the log cannot be read", fault::code(error), None);
-        let mut parts = Vec::with_capacity(from.len());
+        let (consumer, positions) = (Arc::new(consumer), Positions::new());
+        Ok(Self { parts: Vec::new(), consumer, cluster, bell, positions, first: 0, down_since: None, pending: None })
+    }
+
+    pub(super) fn consumer(&self) -> &BaseConsumer<Listener> {
+        &self.consumer
+    }
+
+    /// Makes the queues of further partitions, which are to be assigned then.
+    pub(super) fn split(&mut self, from: &Positions) -> Result<TopicPartitionList> {
         let mut list = TopicPartitionList::new();
         for ((topic, partition), offset) in from {
             list.add_partition_offset(topic, *partition, At::Offset(*offset)).map_err(|error| cannot(&error))?;
-            let queue = consumer.split_partition_queue(topic, *partition);
+            let queue = self.consumer.split_partition_queue(topic, *partition);
             let mut queue = queue.ok_or_else(|| fault::unknown_topic(topic))?;
-            let ring = Arc::clone(&bell);
+            let ring = Arc::clone(&self.bell);
             queue.set_nonempty_callback(move || ring.ring());
-            parts.push(Part { key: (topic.clone(), *partition), queue, at: *offset, ended: false });
+            self.parts.push(Part { key: (topic.clone(), *partition), queue, at: *offset, ended: false });
+            self.positions.insert((topic.clone(), *partition), *offset);
         }
-        // After the split, so that no record goes to the consumer's own queue.
-        consumer.assign(&list).map_err(|error| cannot(&error))?;
-        Ok(Self { parts, consumer, cluster, bell, positions: from.clone(), first: 0, down_since: None, pending: None })
+        Ok(list)
+    }
+
+    /// Forgets partitions, whatever of them lies ready.
+    pub(super) fn forget(&mut self, places: &[Place]) {
+        self.parts.retain(|part| !places.contains(&part.key));
+        self.positions.retain(|place, _| !places.contains(place));
+        self.first = 0;
     }
 
     /// What the client tells beside records.
     fn serve(&mut self) -> Result<()> {
+        let member = self.consumer.client().context().is_member();
         while let Some(told) = self.consumer.poll(Duration::ZERO) {
             let Err(error) = told else { continue };
             match fault::code(&error) {
@@ -102,7 +126,15 @@ impl KafkaReader {
                     self.down_since.get_or_insert_with(Instant::now);
                 }
                 // The client looks for a group although none is used.
-                Code::GroupAuthorizationFailed => {}
+                Code::GroupAuthorizationFailed if !member => {}
+                // What was lost by it is told as a turn.
+                Code::PollExceeded if member => {}
+                Code::GroupAuthorizationFailed => {
+                    return Err(fault::needs(
+                        fault::error("the group cannot be joined", fault::code(&error), None),
+                        "Read on the group",
+                    ));
+                }
                 code if fault::passing(code) && !fatal(&error) => {}
                 code => {
                     return Err(fault::error("the log cannot be read", code, Some(self.consumer.client().context())));
@@ -168,7 +200,7 @@ impl KafkaReader {
             let now = Instant::now();
             // Markers behind the last record were met: the new positions are news, too.
             let ended = moved && self.parts.iter().all(|part| part.ended);
-            if !batch.is_empty() || ended || now >= deadline {
+            if !batch.is_empty() || ended || now >= deadline || self.consumer.client().context().turn_waits() {
                 return Ok(());
             }
             self.bell.wait(NAP.min(deadline - now));
@@ -203,6 +235,10 @@ impl LogReader for KafkaReader {
     fn positions(&self) -> &Positions {
         &self.positions
     }
+}
+
+fn cannot(error: &KafkaError) -> Error {
+    fault::error("the log cannot be read", fault::code(error), None)
 }
 
 fn push(batch: &mut Batch, (topic, partition): &(String, i32), message: &BorrowedMessage<'_>) {

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::base::{Error, Result};
 use crate::config::properties::refusal;
 use crate::plan::readers_group;
+use crate::port::group::Join;
 
 /// How long a transaction may stay open before the brokers abort it; while one is open its records hide later ones.
 pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -210,6 +211,22 @@ impl KafkaSettings {
         self.extend(&mut config);
         // Of no meaning to a consumer, yet checked against what it fetches.
         config.remove("message.max.bytes");
+        config
+    }
+
+    /// A member of a group that reads its share of so many partitions.
+    pub(super) fn member(&self, join: &Join<'_>, partitions: usize) -> ClientConfig {
+        let mut config = self.reader(partitions);
+        let session = join.session.as_millis();
+        config
+            .set("group.id", join.group)
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", session.to_string())
+            .set("max.poll.interval.ms", session.to_string())
+            .set("heartbeat.interval.ms", (session / 5).clamp(100, 3_000).to_string());
+        if let Some(name) = join.name {
+            config.set("group.instance.id", name);
+        }
         config
     }
 

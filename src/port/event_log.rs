@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Error, Result};
 use crate::mapping::Mapping;
 pub use crate::mapping::Topic;
+use crate::port::group::{GroupReader, Join};
 
 /// A position in one partition. Offsets are positions, never counts: transaction markers take offsets.
 pub type Offset = i64;
@@ -209,6 +210,9 @@ pub trait EventLog: Send + Sync {
 
     /// Opens a reader of committed records from `from`, which names every partition to be read.
     fn open_reader(&self, from: &Positions) -> Result<Box<dyn LogReader>>;
+
+    /// Joins a group whose members share the partitions of its topics, which must be there.
+    fn join(&self, join: &Join<'_>) -> Result<Box<dyn GroupReader>>;
 
     /// The ends of every partition of `topic`.
     fn ends(&self, topic: &str) -> Result<BTreeMap<i32, Ends>>;

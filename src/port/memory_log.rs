@@ -9,6 +9,8 @@ use crate::event::partition::partition;
 use crate::port::event_log::{
     Batch, Checkpoint, Ends, EventLog, LogReader, LogWriter, Offset, Positions, Record, Topic,
 };
+use crate::port::group::{GroupReader, Join, Place};
+use crate::port::roster::{Board, Lanes, Roster, RosterReader};
 
 const DEFAULT_MAX_RECORD_BYTES: usize = 1_048_588;
 
@@ -29,6 +31,7 @@ struct Shared {
 struct State {
     topics: BTreeMap<String, StoredTopic>,
     writers: BTreeMap<String, WriterState>,
+    groups: BTreeMap<String, Roster>,
 }
 
 struct StoredTopic {
@@ -144,6 +147,14 @@ impl EventLog for MemoryLog {
             state.partition(topic, *number)?;
         }
         Ok(Box::new(Reader { shared: Arc::clone(&self.shared), positions: from.clone(), turn: 0 }))
+    }
+
+    fn join(&self, join: &Join<'_>) -> Result<Box<dyn GroupReader>> {
+        let mut board =
+            Rosters { shared: Arc::clone(&self.shared), group: join.group.to_owned(), topics: join.topics.to_vec() };
+        board.look()?;
+        let reader = Reader { shared: Arc::clone(&self.shared), positions: Positions::new(), turn: 0 };
+        Ok(Box::new(RosterReader::join(board, reader, join)))
     }
 
     fn ends(&self, topic: &str) -> Result<BTreeMap<i32, Ends>> {
@@ -317,5 +328,50 @@ impl LogReader for Reader {
 
     fn positions(&self) -> &Positions {
         &self.positions
+    }
+}
+
+impl Lanes for Reader {
+    fn add(&mut self, from: &Positions) -> Result<()> {
+        self.positions.extend(from.iter().map(|(place, at)| (place.clone(), *at)));
+        Ok(())
+    }
+
+    fn remove(&mut self, places: &[Place]) {
+        self.positions.retain(|place, _| !places.contains(place));
+    }
+}
+
+/// The roster of one group.
+struct Rosters {
+    shared: Arc<Shared>,
+    group: String,
+    topics: Vec<String>,
+}
+
+impl Rosters {
+    fn places(&self, state: &State) -> Result<BTreeSet<Place>> {
+        let mut places = BTreeSet::new();
+        for topic in &self.topics {
+            places.extend((0..state.topic(topic)?.topic.partitions).map(|number| (topic.clone(), number)));
+        }
+        Ok(places)
+    }
+}
+
+impl Board for Rosters {
+    fn look(&mut self) -> Result<(Roster, BTreeSet<Place>)> {
+        let state = self.shared.state();
+        let roster = state.groups.get(&self.group).cloned().unwrap_or_default();
+        Ok((roster, self.places(&state)?))
+    }
+
+    fn change(&mut self, change: &mut dyn FnMut(&mut Roster, &BTreeSet<Place>) -> Result<()>) -> Result<()> {
+        let mut state = self.shared.state();
+        let places = self.places(&state)?;
+        let mut roster = state.groups.get(&self.group).cloned().unwrap_or_default();
+        change(&mut roster, &places)?;
+        state.groups.insert(self.group.clone(), roster);
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 mod cases;
 mod delivery;
+mod groups;
 mod home;
 mod order;
 mod processes;
@@ -31,6 +32,15 @@ macro_rules! contract {
             cases::what_is_not_there_is_named,
             cases::the_largest_record_is_taken_and_a_larger_one_is_not,
             cases::all_handles_see_the_same_log,
+            groups::a_group_of_one_reads_everything,
+            groups::i02_members_come_and_go_and_each_record_has_one_effect,
+            groups::partitions_that_stay_are_read_on_while_others_move,
+            groups::i08_what_a_killed_member_held_goes_to_the_others,
+            groups::a_static_member_has_its_partitions_back,
+            groups::i08_of_two_members_of_one_name_the_older_is_fenced,
+            groups::members_without_a_partition_wait_for_one,
+            groups::a_held_partition_is_read_anew_from_where_it_is_said,
+            groups::a_group_of_topics_that_are_not_there_is_refused,
         );
     };
     (@each $home:expr, $attributes:tt, $($room:ident::$case:ident),* $(,)?) => {
@@ -85,6 +95,11 @@ mod kafka {
         fn time_out(&self) -> Duration {
             // 10 s transaction time-out, and the broker looks every 10 s for transactions to end.
             Duration::from_secs(30)
+        }
+
+        fn session(&self) -> Duration {
+            // The least a broker takes by default.
+            Duration::from_secs(6)
         }
     }
 

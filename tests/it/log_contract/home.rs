@@ -18,6 +18,11 @@ pub trait Home: Sync {
     fn time_out(&self) -> Duration {
         Duration::from_secs(2)
     }
+
+    /// A short session of a group's members.
+    fn session(&self) -> Duration {
+        Duration::from_secs(1)
+    }
 }
 
 pub struct Memory(MemoryLog);
@@ -86,6 +91,12 @@ impl<'h> Scene<'h> {
         topics.push(Topic { name: topic.clone(), partitions, configs: BTreeMap::new() });
         log.create_topics(&topics).unwrap();
         Self { home, log, topic, migration }
+    }
+
+    /// The same place by another handle.
+    pub fn again(other: &Scene<'h>) -> Self {
+        let (topic, migration) = (other.topic.clone(), other.migration.clone());
+        Self { home: other.home, log: other.home.open(), topic, migration }
     }
 
     pub fn name(&self, role: &str) -> String {

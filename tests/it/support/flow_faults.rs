@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossfade::base::{Error, Result};
 use crossfade::port::event_log::{Checkpoint, Ends, EventLog, LogReader, LogWriter, Positions, Record, Topic};
+use crossfade::port::group::{GroupReader, Join};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -118,6 +119,10 @@ impl EventLog for FaultyLog {
 
     fn open_reader(&self, from: &Positions) -> Result<Box<dyn LogReader>> {
         self.log.open_reader(from)
+    }
+
+    fn join(&self, join: &Join<'_>) -> Result<Box<dyn GroupReader>> {
+        self.log.join(join)
     }
 
     fn ends(&self, topic: &str) -> Result<BTreeMap<i32, Ends>> {

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use crate::context::{Capturing, Context, now};
 use crate::error::Exit;
+use crate::metrics::Metered;
 use crate::ui::Output;
 
 mod install;
@@ -54,6 +55,9 @@ pub(crate) struct FollowArgs {
     /// End as soon as the log has every change
     #[arg(long)]
     until_caught_up: bool,
+    /// Serve figures for Prometheus at this address
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with_all = ["install", "uninstall"])]
+    metrics: Option<std::net::SocketAddr>,
     /// Put rows that may not become events into this file and go on without them
     #[arg(long, value_name = "FILE")]
     quarantine: Option<PathBuf>,
@@ -91,6 +95,10 @@ pub(crate) fn run(args: &FollowArgs, context: &Context) -> Result<Exit> {
     if args.uninstall {
         return install::uninstall(args.confirm.as_deref(), context);
     }
+    if args.metrics.is_some() && args.mode == Some(Mode::Reconcile) {
+        return Err(Error::config("--metrics is for modes that record: comparing does not know how far it is behind"));
+    }
+    let progress = Metered::new(context.progress(), "follow", args.metrics, now)?;
     context.source(false)?.check()?;
     let log = context.log(false)?;
     require_topics(log.as_ref(), &context.mapping, &context.config.migration)?;
@@ -105,7 +113,7 @@ pub(crate) fn run(args: &FollowArgs, context: &Context) -> Result<Exit> {
                 context.ui.note(format!("not seen: {blind}"));
             }
             loop {
-                match follow(args, context, log.as_ref(), capture.as_ref(), quarantine.as_deref_mut())? {
+                match follow(args, context, log.as_ref(), capture.as_ref(), &progress, quarantine.as_deref_mut())? {
                     Ended::CaughtUp(state) => {
                         told.state = Some(state);
                         break;
@@ -133,9 +141,9 @@ fn follow(
     context: &Context,
     log: &dyn EventLog,
     source: &dyn Capture,
+    progress: &dyn Progress,
     quarantine: Option<&mut Quarantined<'_>>,
 ) -> Result<Ended> {
-    let progress = context.progress();
     let follow = Follow {
         source,
         log,
@@ -145,13 +153,13 @@ fn follow(
         instance: &context.process.instance,
         until_caught_up: args.until_caught_up,
         alone: &|| alone(context, log),
-        progress: &progress,
+        progress,
         now: &now,
     };
     let detail =
         json!({"source": source.kind(), "log": log.describe(), "mode": source.mode(), "mapping": context.mapping.hash});
     context.act_here("follow", &detail, || {
-        let ended = watch::beside(source, &progress, || follow.run(quarantine))?;
+        let ended = watch::beside(source, progress, || follow.run(quarantine))?;
         let told = match &ended {
             Ended::CaughtUp(state) => json!({"at": state.position.at, "events": state.events}),
             Ended::Reconcile(why) => json!({ "reconcile": why }),

@@ -9,6 +9,7 @@ mod error;
 mod follow;
 mod init;
 mod journal;
+mod metrics;
 mod project;
 mod provision;
 mod replay;

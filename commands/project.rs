@@ -1,5 +1,6 @@
 //! `crossfade project`: events into tables, and fold snapshots.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -12,11 +13,13 @@ use crossfade::capture::ReplayState;
 use crossfade::control::require_topics;
 use crossfade::port::boundary::boundary;
 use crossfade::port::event_log::{EventLog, Positions};
-use crossfade::project::{Projected, Projector, snapshot};
+use crossfade::port::group::{Join, SESSION};
+use crossfade::project::{Projected, Projector, group, snapshot};
 use serde_json::json;
 
 use crate::context::{Context, now};
 use crate::error::Exit;
+use crate::metrics::Metered;
 use crate::ui::Output;
 
 pub(crate) mod reverse;
@@ -25,6 +28,7 @@ const EXAMPLES: &str = "\
 Examples:
   crossfade project                        up to the log's end
   crossfade project --live                 and go on as events come, until Ctrl-C
+  crossfade project --live --shared        the same beside others that do so: they share the partitions
   crossfade project --snapshot fold.snap   and keep what the projection holds as a file
   crossfade project --reverse --install    shows the table reverse needs in the legacy, changes nothing
   crossfade project --reverse --live       rows of sessions that events own, back into the legacy's tables";
@@ -39,6 +43,15 @@ pub(crate) struct ProjectArgs {
     /// Go on folding new events until stopped
     #[arg(long)]
     live: bool,
+    /// Share the partitions with every other process that does so
+    #[arg(long, requires = "live", conflicts_with = "restore")]
+    shared: bool,
+    /// A name of this process's own: started again under it soon, it has its partitions back
+    #[arg(long, value_name = "NAME", requires = "shared")]
+    member: Option<String>,
+    /// Serve figures for Prometheus at this address
+    #[arg(long, value_name = "ADDR:PORT", requires = "live")]
+    metrics: Option<std::net::SocketAddr>,
     /// Afterwards write what the projection holds as one file
     #[arg(long, value_name = "FILE", conflicts_with = "live")]
     snapshot: Option<PathBuf>,
@@ -56,7 +69,7 @@ pub(crate) fn run(args: &ProjectArgs, context: &Context) -> Result<Exit> {
     let log = context.log(false)?;
     require_topics(log.as_ref(), &context.mapping, &context.config.migration)?;
     let store = context.make_store()?;
-    let progress = context.progress();
+    let progress = Metered::new(context.progress(), "project", args.metrics, now)?;
     for line in context.across_kinds() {
         context.ui.note(line);
     }
@@ -64,6 +77,9 @@ pub(crate) fn run(args: &ProjectArgs, context: &Context) -> Result<Exit> {
         context.ui.note("folding events as they come; Ctrl-C ends it");
     }
     let from = generation_start(context, log.as_ref())?;
+    let group = group(&context.config.migration);
+    let topics: BTreeSet<&str> = context.mapping.tables.iter().map(|table| table.topic.as_str()).collect();
+    let topics: Vec<String> = topics.into_iter().map(str::to_owned).collect();
     let projector = Projector {
         log: log.as_ref(),
         store: store.as_ref(),
@@ -77,7 +93,7 @@ pub(crate) fn run(args: &ProjectArgs, context: &Context) -> Result<Exit> {
         drop(context.create_output(&part_of(file))?);
     }
     let began = Instant::now();
-    let detail = json!({"log": log.describe(), "store": store.describe(), "rebuild": args.rebuild, "live": args.live,
+    let detail = json!({"log": log.describe(), "store": store.describe(), "rebuild": args.rebuild, "live": args.live, "shared": args.shared, "member": args.member,
         "restore": args.restore, "mapping": context.mapping.hash});
     let (projected, trailer) = context.act_here("project", &detail, || {
         if let Some((file, taken_at)) = restored {
@@ -88,6 +104,7 @@ pub(crate) fn run(args: &ProjectArgs, context: &Context) -> Result<Exit> {
         }
         let projected = match (args.rebuild, args.live) {
             (true, _) => projector.rebuild()?,
+            (_, true) if args.shared => projector.shared(&join(args, &group, &topics))?,
             (_, true) => projector.live()?,
             _ => projector.catch_up()?,
         };
@@ -99,6 +116,10 @@ pub(crate) fn run(args: &ProjectArgs, context: &Context) -> Result<Exit> {
         Ok(((projected, trailer), told))
     })?;
     tell(context, &projected, began.elapsed().as_secs_f64(), &store.describe(), args.snapshot.as_deref().zip(trailer))
+}
+
+fn join<'a>(args: &'a ProjectArgs, group: &'a str, topics: &'a [String]) -> Join<'a> {
+    Join { group, name: args.member.as_deref(), topics, session: SESSION }
 }
 
 /// Where the events of the replay's generation begin.

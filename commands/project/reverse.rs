@@ -25,7 +25,7 @@ use crate::ui::Output;
 #[derive(Args, Debug)]
 pub(crate) struct ReverseArgs {
     /// Write rows of sessions that events own back into the legacy's own tables
-    #[arg(long, conflicts_with_all = ["rebuild", "snapshot", "restore"])]
+    #[arg(long, conflicts_with_all = ["rebuild", "snapshot", "restore", "shared", "metrics"])]
     pub(crate) reverse: bool,
     /// With --reverse: make the table beside the legacy's that keeps how far it came
     #[arg(long, requires = "reverse", conflicts_with_all = ["uninstall", "live", "adopt", "overwrite"])]

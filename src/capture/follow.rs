@@ -88,6 +88,7 @@ impl Follow<'_> {
             if !again {
                 return Err(error);
             }
+            self.progress.reconnecting();
             if error.kind() != Kind::Unknown {
                 self.pause(PAUSE * failures.min(10))?;
             }
@@ -169,6 +170,7 @@ impl Follow<'_> {
                 writer.commit(&self.mapping.hash, state.to_json()?)?;
                 boundary("follow.after-commit");
                 came.worked = true;
+                self.progress.committed();
                 self.progress.advance(changes.len() as u64);
             }
             if let Some(why) = changes.reconcile.take() {

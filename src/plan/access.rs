@@ -72,8 +72,10 @@ struct Rights {
     writers: &'static [&'static str],
     /// Reads the flags.
     flags: bool,
-    /// Shares its topics in consumer groups; the others choose their partitions themselves.
+    /// Shares its topics in consumer groups.
     groups: bool,
+    /// Chooses its partitions itself.
+    reads_alone: bool,
 }
 
 impl Rights {
@@ -83,7 +85,8 @@ impl Rights {
             writes: writes.to_vec(),
             writers,
             flags: !matches!(role, Role::Replayer | Role::Projector | Role::Aggregator | Role::Verifier),
-            groups: !matches!(role, Role::Replayer | Role::Projector | Role::Verifier),
+            groups: !matches!(role, Role::Replayer | Role::Verifier),
+            reads_alone: matches!(role, Role::Replayer | Role::Projector | Role::Verifier),
         };
         match role {
             // It runs under the run lock, whose writer is the operator's; a reconcile reads what was written.
@@ -147,7 +150,8 @@ pub(super) fn rules(actor: &Actor, migration: &str, mapping: &Mapping) -> BTreeS
     if rights.groups {
         let group = format!("{}{}", group_prefix(migration), actor.role.word());
         allow(Resource::Group, &group, Pattern::Prefixed, &[Operation::Read, Operation::Describe]);
-    } else {
+    }
+    if rights.reads_alone {
         allow(Resource::Group, &readers_group(migration), Pattern::Literal, &[Operation::Describe]);
     }
     rules

@@ -16,6 +16,15 @@ pub trait Progress: Send + Sync {
     /// How much is left behind a source that goes on, and the age of the oldest change in milliseconds.
     fn lag(&self, _lag: Lag, _age: Millis) {}
 
+    /// How far a fold that goes on is behind the log: events, and the capture time of the newest one that is folded.
+    fn behind(&self, _events: u64, _newest: Millis) {}
+
+    /// A transaction was committed.
+    fn committed(&self) {}
+
+    /// A log or a store went away, and is tried again.
+    fn reconnecting(&self) {}
+
     fn note(&self, _text: &str) {}
 
     fn end(&self) {}

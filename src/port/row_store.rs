@@ -8,11 +8,18 @@ use crate::mapping::{Mapping, Row, Rows, Table};
 use crate::port::event_log::Positions;
 use crate::port::legacy_source::Keep;
 
-/// Rebuild favours throughput (large transactions, indexes afterwards), live favours short transactions.
+/// How a store is claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
+    /// For throughput: large transactions, indexes afterwards.
     Rebuild,
+    /// In short transactions.
     Live,
+    /// Live, beside other projectors that share the partitions: the first takes the store over, the others join it.
+    /// Refused while a rebuild is unfinished.
+    Shared,
+    /// Goes on under an earlier claim whose connection broke; [`crate::base::Kind::Fenced`] when there was a newer one.
+    Again { epoch: u64 },
 }
 
 /// One effect of an event on a table. Rows come in the layout of [`Table::width`]; a delete carries its identity cells,
@@ -42,7 +49,7 @@ pub trait RowStore: Send + Sync {
     /// What the store holds; `None` when it was never made.
     fn state(&self) -> Result<Option<StoreState>>;
 
-    /// Makes missing tables, raises the epoch, and thereby stops every older projector's commits.
+    /// Makes missing tables, raises the epoch, and thereby stops every older projector's commits; but see [`Mode`].
     /// With `Mode::Rebuild` all rows and positions are dropped first, in the same transaction.
     fn claim(&self, mapping: &Arc<Mapping>, mode: Mode) -> Result<Box<dyn RowWriter>>;
 
@@ -58,7 +65,13 @@ pub trait RowWriter: Send {
     fn apply(&mut self, table: usize, change: Change<'_>, event: LastEvent) -> Result<()>;
 
     /// Compare-and-sets (positions, epoch) in the transaction of the rows; [`crate::base::Kind::Fenced`] changes nothing.
+    ///
+    /// Of a shared store only these positions are compared. [`crate::base::Kind::Stale`]: one of them was moved by
+    /// another projector, and nothing was changed.
     fn commit(&mut self, positions: &Positions) -> Result<()>;
+
+    /// Drops what was applied and not committed, also after an error of a shared store, and reads anew where it stands.
+    fn refresh(&mut self) -> Result<&Positions>;
 
     /// Ends a rebuild: builds the indexes and marks the store whole.
     fn finish(&mut self) -> Result<()>;

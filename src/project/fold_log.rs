@@ -4,21 +4,25 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use crate::base::{Error, Result};
+use crate::base::{Error, Kind, Millis, Result};
 use crate::event::{Decoder, Envelope, Op, Sequence};
 use crate::fold::LastEvent;
 use crate::mapping::{Mapping, Rows};
 use crate::port::boundary::{boundary, rows};
-use crate::port::event_log::{Batch, EventLog, Positions, ends};
+use crate::port::event_log::{Batch, EventLog, Fetched, Positions, ends};
 use crate::port::progress::Progress;
 use crate::port::row_store::{Change, Mode, RowStore, RowWriter};
 
 /// Rows in one transaction of a rebuild: each dirties most index leaves once, so large ones are cheap.
 const REBUILD_ROWS: u64 = 50_000;
 /// Rows in one transaction while live, at most.
-const LIVE_ROWS: u64 = 2_000;
-const READ_RECORDS: usize = 2_000;
-const WAIT: Duration = Duration::from_millis(100);
+pub(super) const LIVE_ROWS: u64 = 2_000;
+pub(super) const READ_RECORDS: usize = 2_000;
+pub(super) const WAIT: Duration = Duration::from_millis(100);
+/// Between two looks at how much is left.
+const LAG_EVERY: Duration = Duration::from_secs(1);
+/// Before the first attempt after a log or a store went away; longer before each further one.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Folds a log into a store.
 pub struct Projector<'a> {
@@ -40,13 +44,43 @@ pub struct Projected {
     pub positions: Positions,
 }
 
+/// An event decoded: table, row in its chunk, operation, event.
+pub(super) type Decoded = (usize, usize, Op, LastEvent);
+
+/// Decodes a record into the chunks; `None` for one that is no authoritative row event.
+pub(super) fn decode(decoder: &mut Decoder<'_>, record: Fetched<'_>, tables: &mut [Rows]) -> Result<Option<Decoded>> {
+    let place = |error: Error| {
+        let message = format!("{}[{}]@{}: {error}", record.topic, record.partition, record.offset);
+        Error::new(error.kind(), message).because(error)
+    };
+    let envelope = Envelope::read(record.headers()).map_err(place)?;
+    let Some(envelope) = envelope.filter(Envelope::authoritative) else { return Ok(None) };
+    let event = decoder.decode(record.value, record.key, tables).map_err(place)?;
+    let last = LastEvent {
+        partition: record.partition,
+        offset: record.offset,
+        id: envelope.id,
+        sequence: Sequence::number(envelope.sequence),
+    };
+    Ok(Some((event.table, tables[event.table].len() - 1, event.op, last)))
+}
+
+/// Applies a decoded event.
+pub(super) fn apply(writer: &mut dyn RowWriter, (table, row, op, last): &Decoded, tables: &[Rows]) -> Result<()> {
+    let row = tables[*table].row(*row);
+    let change = if *op == Op::Delete { Change::Delete(row) } else { Change::Put(row) };
+    writer.apply(*table, change, *last)
+}
+
 /// Decoded records on their way from the reading to the applying thread.
 struct Chunk {
     tables: Vec<Rows>,
-    /// (table, row in its chunk, operation, event), in log order.
-    changes: Vec<(usize, usize, Op, LastEvent)>,
+    /// In log order.
+    changes: Vec<Decoded>,
     positions: Positions,
     passed_over: u64,
+    /// When the last record of the chunk was captured.
+    newest: Millis,
 }
 
 /// The partitions whose position lies before their end, with both.
@@ -56,6 +90,11 @@ pub fn behind(ends: &Positions, positions: &Positions) -> Vec<(String, i32, i64,
         (topic.clone(), *partition, at, *end)
     });
     late.filter(|(_, _, at, end)| at < end).collect()
+}
+
+/// Whether an error goes away by itself. An unknown outcome is settled by the positions, which are read anew.
+pub(super) fn passing(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Connect | Kind::Unknown)
 }
 
 impl Projector<'_> {
@@ -77,9 +116,49 @@ impl Projector<'_> {
     }
 
     /// Goes on for ever, in short transactions, until the progress listener ends the run.
+    ///
+    /// A log or a store that goes away is waited for, once the store's end was met.
     pub fn live(&self) -> Result<Projected> {
         self.catch_up()?;
-        self.run(self.store.claim(self.mapping, Mode::Live)?, rows(LIVE_ROWS), true)
+        let mut mode = Mode::Live;
+        let mut failures = 0;
+        loop {
+            let lost = match self.store.claim(self.mapping, mode) {
+                Err(error) => error,
+                Ok(writer) => {
+                    mode = Mode::Again { epoch: writer.state().epoch };
+                    let before = writer.state().positions.clone();
+                    match self.run(writer, rows(LIVE_ROWS), true) {
+                        Err(error) => {
+                            let moved = self
+                                .store
+                                .state()
+                                .is_ok_and(|state| state.is_some_and(|state| state.positions != before));
+                            failures = if moved { 0 } else { failures };
+                            error
+                        }
+                        projected => return projected,
+                    }
+                }
+            };
+            if mode == Mode::Live || !passing(&lost) {
+                return Err(lost);
+            }
+            failures += 1;
+            self.wait(&lost, failures)?;
+        }
+    }
+
+    /// Waits before a further attempt, longer each time.
+    pub(super) fn wait(&self, lost: &Error, failures: u32) -> Result<()> {
+        self.progress.reconnecting();
+        self.progress.note(&format!("{lost}; going on as soon as it is back"));
+        let (began, long) = (Instant::now(), PAUSE * failures.min(10));
+        while began.elapsed() < long {
+            self.progress.check()?;
+            std::thread::sleep(WAIT);
+        }
+        Ok(())
     }
 
     fn run(&self, mut writer: Box<dyn RowWriter>, transaction_rows: u64, live: bool) -> Result<Projected> {
@@ -139,6 +218,7 @@ impl Projector<'_> {
                 changes: Vec::new(),
                 positions: Positions::new(),
                 passed_over: 0,
+                newest: 0,
             });
             for (rows, table) in chunk.tables.iter_mut().zip(&self.mapping.tables) {
                 rows.reset(table.width());
@@ -146,23 +226,11 @@ impl Projector<'_> {
             chunk.changes.clear();
             chunk.passed_over = 0;
             for record in batch.iter() {
-                let place = |error: Error| {
-                    let message = format!("{}[{}]@{}: {error}", record.topic, record.partition, record.offset);
-                    Error::new(error.kind(), message).because(error)
-                };
-                let envelope = Envelope::read(record.headers()).map_err(place)?;
-                let Some(envelope) = envelope.filter(Envelope::authoritative) else {
-                    chunk.passed_over += 1;
-                    continue;
-                };
-                let event = decoder.decode(record.value, record.key, &mut chunk.tables).map_err(place)?;
-                let last = LastEvent {
-                    partition: record.partition,
-                    offset: record.offset,
-                    id: envelope.id,
-                    sequence: Sequence::number(envelope.sequence),
-                };
-                chunk.changes.push((event.table, chunk.tables[event.table].len() - 1, event.op, last));
+                match decode(&mut decoder, record, &mut chunk.tables)? {
+                    Some(change) => chunk.changes.push(change),
+                    None => chunk.passed_over += 1,
+                }
+                chunk.newest = record.timestamp;
             }
             chunk.positions.clone_from(reader.positions());
             let idle = batch.is_empty() && !through;
@@ -187,15 +255,15 @@ impl Projector<'_> {
         let mut open = 0;
         let mut opened = Instant::now();
         let mut stands = writer.state().positions.clone();
+        let (mut newest, mut told) = (0, None);
         for chunk in filled {
             if open == 0 {
                 opened = Instant::now();
             }
-            for (table, row, op, last) in &chunk.changes {
-                let row = chunk.tables[*table].row(*row);
-                let change = if *op == Op::Delete { Change::Delete(row) } else { Change::Put(row) };
-                writer.apply(*table, change, *last)?;
+            for change in &chunk.changes {
+                apply(writer, change, &chunk.tables)?;
             }
+            newest = newest.max(chunk.newest);
             let count = chunk.changes.len() as u64;
             open += count;
             projected.applied += count;
@@ -210,6 +278,9 @@ impl Projector<'_> {
                 open = 0;
                 self.progress.check()?;
             }
+            if live && open == 0 {
+                self.tell(&stands, newest, &mut told);
+            }
         }
         if stands != writer.state().positions {
             self.commit(writer, &stands)?;
@@ -218,10 +289,23 @@ impl Projector<'_> {
         Ok(projected)
     }
 
-    fn commit(&self, writer: &mut dyn RowWriter, positions: &Positions) -> Result<()> {
+    /// Tells how far the fold is behind the ends of the partitions it stands in.
+    pub(super) fn tell(&self, stands: &Positions, newest: Millis, told: &mut Option<Instant>) {
+        if told.is_some_and(|told| told.elapsed() < LAG_EVERY) {
+            return;
+        }
+        *told = Some(Instant::now());
+        // A log that is away is met by the reader, too.
+        let Ok(ends) = ends(self.log, self.mapping) else { return };
+        let left = stands.iter().filter_map(|(place, at)| Some((ends.get(place)? - at).max(0))).sum::<i64>();
+        self.progress.behind(left.unsigned_abs(), newest);
+    }
+
+    pub(super) fn commit(&self, writer: &mut dyn RowWriter, positions: &Positions) -> Result<()> {
         boundary("project.before-commit");
         writer.commit(positions)?;
         boundary("project.after-commit");
+        self.progress.committed();
         Ok(())
     }
 }

@@ -3,7 +3,9 @@
 mod fold_log;
 mod reverse;
 mod reverse_batch;
+mod shared;
 pub mod snapshot;
 
 pub use fold_log::{Projected, Projector, behind};
 pub use reverse::{Reverse, Reversed, folded, start as reverse_start};
+pub use shared::group;

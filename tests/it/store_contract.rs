@@ -4,4 +4,5 @@ mod claims;
 mod files;
 mod journal;
 mod rules;
+mod shared;
 mod values;

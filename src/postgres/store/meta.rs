@@ -17,6 +17,8 @@ pub(super) mod key {
     pub(crate) const FORMAT: &str = "format";
     pub(crate) const MAPPING: &str = "mapping_hash";
     pub(crate) const EPOCH: &str = "epoch";
+    /// The epoch under which projectors share the store.
+    pub(crate) const SHARED: &str = "shared";
     pub(crate) const REBUILDING: &str = "rebuilding";
     /// Names of the tables made, as a JSON array: what a rebuild drops.
     pub(crate) const TABLES: &str = "tables";
@@ -119,10 +121,14 @@ impl Meta<'_> {
         self.run("dropping its rows", &sql)
     }
 
-    pub(super) fn need(&mut self, key: &str) -> Result<String> {
+    pub(super) fn get(&mut self, key: &str) -> Result<Option<String>> {
         let sql = format!("SELECT value FROM {} WHERE key = $1", self.of("_cf_meta"));
         let row = self.client.query_opt(&sql, &[&key]).map_err(fault(self.store, "reading its state"))?;
-        row.map(|row| row.get(0)).ok_or_else(|| self.damaged(key))
+        Ok(row.map(|row| row.get(0)))
+    }
+
+    pub(super) fn need(&mut self, key: &str) -> Result<String> {
+        self.get(key)?.ok_or_else(|| self.damaged(key))
     }
 
     pub(super) fn flag(&mut self, key: &str) -> Result<bool> {
@@ -157,6 +163,21 @@ impl Meta<'_> {
     pub(super) fn fenced(&self, what: &str) -> Error {
         Error::fenced(format!("projection {} {what}; nothing was changed", self.store))
             .hint("let the newer run go on, or stop it and start again")
+    }
+
+    /// Where a shared store stands is the matter of each partition's own projector.
+    pub(super) fn hold_positions(&mut self, known: &Positions, moved: &Positions, shared: bool) -> Result<()> {
+        let found = self.positions()?;
+        if !shared && found != *known {
+            return Err(self.fenced("stands at other positions than this run left it at"));
+        }
+        match moved.keys().find(|place| found.get(*place) != known.get(*place)) {
+            Some((topic, partition)) if shared => Err(Error::stale(format!(
+                "projection {} stands elsewhere in {topic}[{partition}] than this run left it at; nothing was changed",
+                self.store
+            ))),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn damaged(&self, key: &str) -> Error {

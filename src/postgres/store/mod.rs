@@ -61,11 +61,12 @@ impl RowStore for PostgresStore {
         let mut meta = Meta { client: &mut client, store: &store, schema: self.schema() };
         meta.run("claiming it", "BEGIN")?;
         // An error leaves the transaction to the connection, which rolls it back on its way out.
-        let state = claim(&mut meta, mapping, &shapes, mode)?;
+        let (state, shared) = claim(&mut meta, mapping, &shapes, mode)?;
         rows::number_planted(&mut meta, mapping, &shapes)?;
         meta.run("claiming it", "COMMIT")?;
         let schema = self.schema().to_owned();
-        Ok(Box::new(PostgresWriter::new(store, schema, client, Arc::clone(mapping), shapes, state)))
+        let writer = PostgresWriter::new(store, schema, client, Arc::clone(mapping), shapes, state, shared);
+        Ok(Box::new(writer))
     }
 
     fn view(&self, mapping: &Arc<Mapping>) -> Result<Box<dyn RowView>> {
@@ -78,14 +79,14 @@ impl RowStore for PostgresStore {
             return Err(other_mapping(&store));
         }
         if state.rebuilding {
-            return Err(Error::refused(format!("the rebuild of projection {store} is unfinished"))
-                .hint("run `crossfade project` to end it"));
+            return Err(unfinished(&store));
         }
         Ok(Box::new(PostgresView::new(store, client, Shape::all(mapping, self.schema())?, state)))
     }
 }
 
-fn claim(meta: &mut Meta<'_>, mapping: &Mapping, shapes: &[Shape], mode: Mode) -> Result<StoreState> {
+/// The state claimed, and whether it is shared.
+fn claim(meta: &mut Meta<'_>, mapping: &Mapping, shapes: &[Shape], mode: Mode) -> Result<(StoreState, bool)> {
     // One claim at a time, also of a schema that has nothing yet to be locked; and none while rows are written.
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended('crossfade ' || $1, 0))";
     meta.client.execute(lock, &[&meta.schema]).map_err(fault(meta.store, "claiming it"))?;
@@ -103,13 +104,23 @@ fn claim(meta: &mut Meta<'_>, mapping: &Mapping, shapes: &[Shape], mode: Mode) -
         }
     };
     let old = found.as_ref().map_or(0, |state| state.epoch);
+    let joined = found.is_some() && meta.get(key::SHARED)?.is_some_and(|shared| shared == old.to_string());
+    let (epoch, shared) = match mode {
+        Mode::Again { epoch } if epoch != old => return Err(meta.fenced("was claimed by a newer run")),
+        Mode::Again { epoch } => (epoch, joined),
+        Mode::Shared if joined => (old, true),
+        Mode::Rebuild | Mode::Live | Mode::Shared => (old + 1, mode == Mode::Shared),
+    };
     let state = match found {
-        Some(state) if mode == Mode::Live => {
+        Some(state) if mode != Mode::Rebuild => {
             if state.mapping_hash != mapping.hash {
                 return Err(other_mapping(meta.store));
             }
+            if shared && state.rebuilding {
+                return Err(unfinished(meta.store));
+            }
             meta.need_tables(mapping)?;
-            StoreState { epoch: old + 1, ..state }
+            StoreState { epoch, ..state }
         }
         found => {
             if found.is_some() {
@@ -117,11 +128,14 @@ fn claim(meta: &mut Meta<'_>, mapping: &Mapping, shapes: &[Shape], mode: Mode) -
             }
             let rebuilding = mode == Mode::Rebuild;
             make_tables(meta, mapping, shapes, rebuilding)?;
-            StoreState { mapping_hash: mapping.hash.clone(), epoch: old + 1, rebuilding, ..StoreState::default() }
+            StoreState { mapping_hash: mapping.hash.clone(), epoch, rebuilding, ..StoreState::default() }
         }
     };
-    meta.set(key::EPOCH, &state.epoch.to_string())?;
-    Ok(state)
+    meta.set(key::EPOCH, &epoch.to_string())?;
+    if shared {
+        meta.set(key::SHARED, &epoch.to_string())?;
+    }
+    Ok((state, shared))
 }
 
 fn drop_rows(meta: &mut Meta<'_>) -> Result<()> {
@@ -153,4 +167,8 @@ fn make_tables(meta: &mut Meta<'_>, mapping: &Mapping, shapes: &[Shape], rebuild
 
 fn other_mapping(store: &str) -> Error {
     Error::stale(format!("projection {store} was made for another mapping")).hint("run `crossfade project --rebuild`")
+}
+
+fn unfinished(store: &str) -> Error {
+    Error::refused(format!("the rebuild of projection {store} is unfinished")).hint("run `crossfade project` to end it")
 }

@@ -60,6 +60,8 @@ pub(super) struct PostgresWriter {
     waiting_bytes: usize,
     out: Vec<u8>,
     image: Vec<u8>,
+    /// Others write the store, too: it is held only while something is written.
+    shared: bool,
     /// A transaction is open.
     open: bool,
     /// Changes were lost with a transaction: a later commit must not claim them.
@@ -74,6 +76,7 @@ impl PostgresWriter {
         mapping: Arc<Mapping>,
         shapes: Vec<Shape>,
         state: StoreState,
+        shared: bool,
     ) -> Self {
         let waiting =
             mapping.tables.iter().map(|table| Waiting { rows: Rows::new(table.width()), events: Vec::new() }).collect();
@@ -89,6 +92,7 @@ impl PostgresWriter {
             waiting_bytes: 0,
             out: Vec::new(),
             image: Vec::new(),
+            shared,
             open: false,
             spent: false,
         }
@@ -116,11 +120,31 @@ impl PostgresWriter {
     fn give_up(&mut self) {
         self.spent = true;
         self.open = false;
-        for waiting in &mut self.waiting {
-            waiting.events.clear();
-        }
+        self.forget();
         // With a connection that is gone this fails, and the server has rolled back.
         let _ = self.client.batch_execute("ROLLBACK");
+    }
+
+    fn forget(&mut self) {
+        for (waiting, table) in self.waiting.iter_mut().zip(&self.mapping.tables) {
+            waiting.rows.reset(table.width());
+            waiting.events.clear();
+        }
+        (self.waiting_rows, self.waiting_bytes) = (0, 0);
+    }
+
+    fn read_anew(&mut self) -> Result<()> {
+        self.forget();
+        if self.open {
+            self.open = false;
+            self.meta().run("taking a transaction back", "ROLLBACK")?;
+        }
+        self.spent &= !self.shared;
+        // Holding the epoch waits for whoever is just writing.
+        self.begin()?;
+        self.state.positions = self.meta().positions()?;
+        self.open = false;
+        self.meta().run("reading its positions", "COMMIT")
     }
 
     /// Runs `step`; whatever it changed is rolled back when it fails.
@@ -133,7 +157,9 @@ impl PostgresWriter {
     }
 
     fn take(&mut self, table: usize, change: Change<'_>, event: LastEvent) -> Result<()> {
-        self.begin()?;
+        if !self.shared {
+            self.begin()?;
+        }
         let (op, row) = match change {
             Change::Put(row) => (Op::Put, row),
             Change::Delete(row) => (Op::Delete, row),
@@ -147,6 +173,7 @@ impl PostgresWriter {
         self.waiting_bytes += waiting.rows.byte_len() - before;
         // Counted over all tables, so that memory does not grow with their number.
         if self.waiting_rows >= CHUNK_ROWS || self.waiting_bytes >= CHUNK_BYTES {
+            self.begin()?;
             self.flush_all()?;
         }
         Ok(())
@@ -233,12 +260,10 @@ impl PostgresWriter {
     fn move_to(&mut self, positions: &Positions) -> Result<()> {
         self.begin()?;
         self.flush_all()?;
-        let (epoch, known) = (self.state.epoch, self.state.positions.clone());
+        let (epoch, known, shared) = (self.state.epoch, self.state.positions.clone(), self.shared);
         let mut meta = self.meta();
         meta.hold(epoch)?;
-        if meta.positions()? != known {
-            return Err(meta.fenced("stands at other positions than this run left it at"));
-        }
+        meta.hold_positions(&known, positions, shared)?;
         meta.move_positions(&known, positions)?;
         meta.run("committing", "COMMIT")?;
         self.open = false;
@@ -275,6 +300,11 @@ impl RowWriter for PostgresWriter {
 
     fn commit(&mut self, positions: &Positions) -> Result<()> {
         self.guarded(|writer| writer.move_to(positions))
+    }
+
+    fn refresh(&mut self) -> Result<&Positions> {
+        self.guarded(Self::read_anew)?;
+        Ok(&self.state.positions)
     }
 
     fn finish(&mut self) -> Result<()> {

@@ -93,9 +93,10 @@ impl RowStore for SqliteStore {
         let meta = Meta { connection: &connection, path: &self.path };
         meta.run("claiming it", "BEGIN IMMEDIATE")?;
         // An error leaves the transaction to the connection, which rolls it back on its way out.
-        let state = claim(&meta, mapping, &shapes, mode)?;
+        let (state, shared) = claim(&meta, mapping, &shapes, mode)?;
         meta.run("claiming it", "COMMIT")?;
-        Ok(Box::new(SqliteWriter::new(self.path.clone(), connection, Arc::clone(mapping), shapes, state)))
+        let writer = SqliteWriter::new(self.path.clone(), connection, Arc::clone(mapping), shapes, state, shared);
+        Ok(Box::new(writer))
     }
 
     fn view(&self, mapping: &Arc<Mapping>) -> Result<Box<dyn RowView>> {
@@ -108,14 +109,14 @@ impl RowStore for SqliteStore {
             return Err(other_mapping(&self.path));
         }
         if state.rebuilding {
-            return Err(Error::refused(format!("the rebuild of projection {} is unfinished", self.path.display()))
-                .hint("run `crossfade project` to end it"));
+            return Err(unfinished(&self.path));
         }
         Ok(Box::new(SqliteView::new(self.path.clone(), connection, Shape::all(mapping)?, state)))
     }
 }
 
-fn claim(meta: &Meta<'_>, mapping: &Mapping, shapes: &[Shape], mode: Mode) -> Result<StoreState> {
+/// The state claimed, and whether it is shared.
+fn claim(meta: &Meta<'_>, mapping: &Mapping, shapes: &[Shape], mode: Mode) -> Result<(StoreState, bool)> {
     let found = meta.state()?;
     let old = match &found {
         None => {
@@ -125,13 +126,23 @@ fn claim(meta: &Meta<'_>, mapping: &Mapping, shapes: &[Shape], mode: Mode) -> Re
         }
         Some(state) => state.epoch,
     };
+    let joined = found.is_some() && meta.get::<i64>(key::SHARED)? == Some(old as i64);
+    let (epoch, shared) = match mode {
+        Mode::Again { epoch } if epoch != old => return Err(meta.fenced("was claimed by a newer run")),
+        Mode::Again { epoch } => (epoch, joined),
+        Mode::Shared if joined => (old, true),
+        Mode::Rebuild | Mode::Live | Mode::Shared => (old + 1, mode == Mode::Shared),
+    };
     let state = match found {
-        Some(state) if mode == Mode::Live => {
+        Some(state) if mode != Mode::Rebuild => {
             if state.mapping_hash != mapping.hash {
                 return Err(other_mapping(meta.path));
             }
+            if shared && state.rebuilding {
+                return Err(unfinished(meta.path));
+            }
             meta.need_tables(mapping)?;
-            StoreState { epoch: old + 1, ..state }
+            StoreState { epoch, ..state }
         }
         found => {
             if found.is_some() {
@@ -139,11 +150,14 @@ fn claim(meta: &Meta<'_>, mapping: &Mapping, shapes: &[Shape], mode: Mode) -> Re
             }
             let rebuilding = mode == Mode::Rebuild;
             make_tables(meta, mapping, shapes, rebuilding)?;
-            StoreState { mapping_hash: mapping.hash.clone(), epoch: old + 1, rebuilding, ..StoreState::default() }
+            StoreState { mapping_hash: mapping.hash.clone(), epoch, rebuilding, ..StoreState::default() }
         }
     };
-    meta.set(key::EPOCH, state.epoch as i64)?;
-    Ok(state)
+    meta.set(key::EPOCH, epoch as i64)?;
+    if shared {
+        meta.set(key::SHARED, epoch as i64)?;
+    }
+    Ok((state, shared))
 }
 
 fn drop_rows(meta: &Meta<'_>) -> Result<()> {
@@ -175,6 +189,11 @@ fn make_tables(meta: &Meta<'_>, mapping: &Mapping, shapes: &[Shape], rebuilding:
 fn other_mapping(path: &Path) -> Error {
     Error::stale(format!("projection {} was made for another mapping", path.display()))
         .hint("run `crossfade project --rebuild`")
+}
+
+fn unfinished(path: &Path) -> Error {
+    Error::refused(format!("the rebuild of projection {} is unfinished", path.display()))
+        .hint("run `crossfade project` to end it")
 }
 
 fn exists(path: &Path) -> Result<bool> {

@@ -45,6 +45,8 @@ pub(super) struct SqliteWriter {
     waiting: Vec<Waiting>,
     waiting_rows: usize,
     waiting_bytes: usize,
+    /// Others write the store, too: it is held only while something is written.
+    shared: bool,
     /// A transaction is open.
     open: bool,
     /// Changes were lost with a transaction: a later commit must not claim them.
@@ -58,6 +60,7 @@ impl SqliteWriter {
         mapping: Arc<Mapping>,
         shapes: Vec<Shape>,
         state: StoreState,
+        shared: bool,
     ) -> Self {
         let waiting =
             mapping.tables.iter().map(|table| Waiting { rows: Rows::new(table.width()), events: Vec::new() }).collect();
@@ -70,6 +73,7 @@ impl SqliteWriter {
             waiting,
             waiting_rows: 0,
             waiting_bytes: 0,
+            shared,
             open: false,
             spent: false,
         }
@@ -96,11 +100,31 @@ impl SqliteWriter {
     fn give_up(&mut self) {
         self.spent = true;
         self.open = false;
-        for waiting in &mut self.waiting {
-            waiting.events.clear();
-        }
+        self.forget();
         // SQLite has rolled back by itself after some errors; then this one fails and nothing is lost.
         let _ = self.connection.execute_batch("ROLLBACK");
+    }
+
+    fn forget(&mut self) {
+        for (waiting, table) in self.waiting.iter_mut().zip(&self.mapping.tables) {
+            waiting.rows.reset(table.width());
+            waiting.events.clear();
+        }
+        (self.waiting_rows, self.waiting_bytes) = (0, 0);
+    }
+
+    fn read_anew(&mut self) -> Result<()> {
+        self.forget();
+        if self.open {
+            self.open = false;
+            self.meta().run("taking a transaction back", "ROLLBACK")?;
+        }
+        self.spent &= !self.shared;
+        // In a write transaction, so that nobody moves on meanwhile.
+        self.begin()?;
+        self.state.positions = self.meta().positions()?;
+        self.open = false;
+        self.meta().run("reading its positions", "COMMIT")
     }
 
     /// Runs `step`; whatever it changed is rolled back when it fails.
@@ -113,7 +137,9 @@ impl SqliteWriter {
     }
 
     fn take(&mut self, table: usize, change: Change<'_>, event: LastEvent) -> Result<()> {
-        self.begin()?;
+        if !self.shared {
+            self.begin()?;
+        }
         let (op, row) = match change {
             Change::Put(row) => (Op::Put, row),
             Change::Delete(row) => (Op::Delete, row),
@@ -127,6 +153,7 @@ impl SqliteWriter {
         self.waiting_bytes += waiting.rows.byte_len() - before;
         // Counted over all tables, so that memory does not grow with their number.
         if self.waiting_rows >= CHUNK_ROWS || self.waiting_bytes >= CHUNK_BYTES {
+            self.begin()?;
             self.flush_all()?;
         }
         Ok(())
@@ -201,9 +228,7 @@ impl SqliteWriter {
         self.flush_all()?;
         let meta = self.meta();
         meta.hold(self.state.epoch)?;
-        if meta.positions()? != self.state.positions {
-            return Err(meta.fenced("stands at other positions than this run left it at"));
-        }
+        meta.hold_positions(&self.state.positions, positions, self.shared)?;
         meta.move_positions(&self.state.positions, positions)?;
         meta.run("committing", "COMMIT")?;
         self.open = false;
@@ -239,6 +264,11 @@ impl RowWriter for SqliteWriter {
 
     fn commit(&mut self, positions: &Positions) -> Result<()> {
         self.guarded(|writer| writer.move_to(positions))
+    }
+
+    fn refresh(&mut self) -> Result<&Positions> {
+        self.guarded(Self::read_anew)?;
+        Ok(&self.state.positions)
     }
 
     fn finish(&mut self) -> Result<()> {

@@ -1,0 +1,190 @@
+//! The fold by several projectors at once: a group shares the partitions, and each member moves its own on.
+
+use std::time::{Duration, Instant};
+
+use super::fold_log::{LIVE_ROWS, Projected, Projector, READ_RECORDS, WAIT, apply, decode, passing};
+use crate::base::{Kind, Millis, Result};
+use crate::event::Decoder;
+use crate::mapping::Rows;
+use crate::port::boundary::{boundary, rows};
+use crate::port::event_log::{Batch, Positions};
+use crate::port::group::{GroupReader, Join, Turn};
+use crate::port::row_store::{Mode, RowWriter};
+
+/// A transaction ends after this, however few rows it has.
+const AGE: Duration = Duration::from_millis(50);
+
+/// One member at work.
+struct Share<'p, 'a> {
+    projector: &'p Projector<'a>,
+    writer: Box<dyn RowWriter>,
+    group: Box<dyn GroupReader>,
+    decoder: Decoder<'a>,
+    tables: Vec<Rows>,
+    /// The partitions held, and where the rows applied so far leave them.
+    stands: Positions,
+    /// Rows of the open transaction.
+    open: u64,
+    opened: Instant,
+    newest: Millis,
+    projected: Projected,
+}
+
+impl Projector<'_> {
+    /// Folds what the group gives to this member, for ever, until the progress listener ends the run. Every member leaves
+    /// the rows that one projector alone would.
+    ///
+    /// A log or a store that goes away is waited for.
+    pub fn shared(&self, join: &Join<'_>) -> Result<Projected> {
+        let writer = self.store.claim(self.mapping, Mode::Shared)?;
+        boundary("project.claimed");
+        let decoder = Decoder::new(self.mapping);
+        let tables = decoder.chunks();
+        let mut share = Share {
+            projector: self,
+            writer,
+            group: self.log.join(join)?,
+            decoder,
+            tables,
+            stands: Positions::new(),
+            open: 0,
+            opened: Instant::now(),
+            newest: 0,
+            projected: Projected::default(),
+        };
+        self.progress.begin("project", None);
+        let (mut batch, mut told, mut failures) = (Batch::default(), None, 0);
+        loop {
+            match share.turn(&mut batch) {
+                Ok(moved) => failures = if moved { 0 } else { failures },
+                Err(error) if passing(&error) => {
+                    failures += 1;
+                    self.wait(&error, failures)?;
+                    share.claim_again()?;
+                }
+                Err(error) => return Err(error),
+            }
+            if share.open == 0 {
+                self.tell(&share.stands, share.newest, &mut told);
+            }
+            self.progress.check()?;
+        }
+    }
+}
+
+impl Share<'_, '_> {
+    /// One turn of the group; true when something was committed.
+    fn turn(&mut self, batch: &mut Batch) -> Result<bool> {
+        match self.group.read(batch, rows(READ_RECORDS as u64) as usize, WAIT)? {
+            Turn::Records => {
+                self.fold(batch)?;
+                let due = self.open >= rows(LIVE_ROWS) || batch.is_empty() || self.opened.elapsed() >= AGE;
+                return if due { self.commit() } else { Ok(false) };
+            }
+            Turn::Given(places) => {
+                let committed = self.commit();
+                self.stands.extend(places.into_iter().map(|place| (place, 0)));
+                committed?;
+                self.anew()?;
+            }
+            Turn::Taken(places) => {
+                let committed = self.commit();
+                self.stands.retain(|place, _| !places.contains(place));
+                // What could not be committed is dropped; should it come late, the store refuses it by the positions.
+                self.group.let_go()?;
+                committed?;
+            }
+            Turn::Lost(places) => {
+                self.stands.retain(|place, _| !places.contains(place));
+                self.anew()?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn fold(&mut self, batch: &Batch) -> Result<()> {
+        if batch.is_empty() {
+            self.stands.clone_from(self.group.positions());
+            return Ok(());
+        }
+        if self.open == 0 {
+            self.opened = Instant::now();
+        }
+        for (rows, table) in self.tables.iter_mut().zip(&self.projector.mapping.tables) {
+            rows.reset(table.width());
+        }
+        let mut applied = 0;
+        for record in batch.iter() {
+            if let Some(change) = decode(&mut self.decoder, record, &mut self.tables)? {
+                apply(self.writer.as_mut(), &change, &self.tables)?;
+                applied += 1;
+            }
+            self.newest = self.newest.max(record.timestamp);
+        }
+        self.stands.clone_from(self.group.positions());
+        self.open += applied;
+        self.projected.applied += applied;
+        self.projected.passed_over += batch.len() as u64 - applied;
+        self.projector.progress.advance(batch.len() as u64);
+        Ok(())
+    }
+
+    /// Commits where the partitions held were moved; true when they were. One that another member has moved on, because
+    /// this one held it too long, is read anew.
+    fn commit(&mut self) -> Result<bool> {
+        let known = &self.writer.state().positions;
+        if self.stands.iter().all(|(place, at)| known.get(place) == Some(at)) {
+            return Ok(false);
+        }
+        match self.projector.commit(self.writer.as_mut(), &self.stands) {
+            Err(error) if error.kind() == Kind::Stale => return self.anew().map(|()| false),
+            committed => committed?,
+        }
+        self.open = 0;
+        self.group.note(&self.stands)?;
+        Ok(true)
+    }
+
+    /// Drops what is not committed and reads the partitions held from where the store stands.
+    fn anew(&mut self) -> Result<()> {
+        self.open = 0;
+        let known = self.writer.refresh()?;
+        for (place, at) in &mut self.stands {
+            *at = known.get(place).or_else(|| self.projector.from.get(place)).copied().unwrap_or(0);
+        }
+        self.group.start(&self.stands)
+    }
+
+    /// After something went away: the store is claimed by the same right as before, unless it was claimed anew.
+    fn claim_again(&mut self) -> Result<()> {
+        let epoch = self.writer.state().epoch;
+        loop {
+            let claimed = self.projector.store.claim(self.projector.mapping, Mode::Again { epoch });
+            match claimed {
+                Ok(writer) => {
+                    self.writer = writer;
+                    return self.anew();
+                }
+                Err(error) if passing(&error) => self.projector.wait(&error, 2)?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// The name of the group whose members fold one migration's events into one store.
+pub fn group(migration: &str) -> String {
+    format!("{}projector", crate::plan::group_prefix(migration))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Error;
+
+    #[test]
+    fn errors_that_pass_are_those_of_connections() {
+        assert!(passing(&Error::connect("")) && passing(&Error::unknown("")));
+        assert!(!passing(&Error::fenced("")) && !passing(&Error::stale("")));
+    }
+}

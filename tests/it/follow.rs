@@ -4,5 +4,6 @@ mod decoding;
 mod generated;
 mod live_diff;
 mod outbox;
+mod sharers;
 mod statements;
 mod writer;

@@ -15,7 +15,7 @@ on_both_logs!(i02_a_program_at_work_is_followed_under_kills_and_sees_no_error);
 
 /// What one stretch of writing came to.
 #[derive(Debug)]
-pub(super) struct Worked {
+pub struct Worked {
     transactions: u64,
     worst: Duration,
     p99: Duration,
@@ -23,13 +23,13 @@ pub(super) struct Worked {
 
 /// A program that behaves as ACC does: about 300 transactions a second on one connection that waits a second for a lock.
 /// Any error ends the test.
-pub(super) struct Program {
+pub struct Program {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Worked>,
 }
 
 impl Program {
-    pub(super) fn start(migration: &Migration, seed: u64) -> Self {
+    pub fn start(migration: &Migration, seed: u64) -> Self {
         let (stop, path) = (Arc::new(AtomicBool::new(false)), migration.legacy());
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
@@ -59,7 +59,7 @@ impl Program {
         Self { stop, thread }
     }
 
-    pub(super) fn end(self) -> Worked {
+    pub fn end(self) -> Worked {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the program saw an error")
     }

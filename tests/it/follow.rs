@@ -1,9 +1,10 @@
 //! Follow: what the legacy's own program does becomes events, in order, once.
 
 mod decoding;
+mod figures;
 mod generated;
 mod live_diff;
 mod outbox;
 mod sharers;
 mod statements;
-mod writer;
+pub mod writer;

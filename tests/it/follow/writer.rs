@@ -16,7 +16,7 @@ on_both_logs!(i02_a_program_at_work_is_followed_under_kills_and_sees_no_error);
 /// What one stretch of writing came to.
 #[derive(Debug)]
 pub struct Worked {
-    transactions: u64,
+    pub transactions: u64,
     worst: Duration,
     p99: Duration,
 }

@@ -11,5 +11,6 @@ pub mod gateway;
 pub mod postgres;
 pub mod provision;
 pub mod schemas;
+pub mod scrape;
 pub mod secure;
 pub mod store;

@@ -10,18 +10,20 @@ use crossfade::base::{Error, Result, rfc3339};
 use crossfade::capture::{
     DryRunLog, FollowState, Met, Phase, Rejected, Replay, ReplayState, Settings, await_store, meet,
 };
-use crossfade::compare::{Evidence, Job, Looks, compare};
+use crossfade::compare::{Evidence, Job, Looks, Mirrored, compare};
 use crossfade::control::{missing_row_topics, missing_topics, require_topics};
 use crossfade::diff::{Finding, Kind as Difference, Outcome, Sample, Severity, TableCoverage, verdict};
 use crossfade::event::codec::Exact;
 use crossfade::port::change_source::{Lag, Position};
 use crossfade::port::event_log::{EventLog, Positions};
 use crossfade::port::journal::{Journal, Stage};
+use crossfade::port::legacy_sink::SinkState;
 use crossfade::port::legacy_source::LegacySource;
 use crossfade::port::memory_log::MemoryLog;
+use crossfade::port::owners::Sessions;
 use crossfade::port::progress::Progress;
 use crossfade::port::row_store::{RowStore, RowView};
-use crossfade::project::{Projector, behind};
+use crossfade::project::{Projector, behind, reverse_start};
 use serde_json::json;
 
 use crate::context::{Context, Unmapped, now, today};
@@ -85,6 +87,9 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
         let mut facts = vec![("legacy".to_owned(), source.describe()), ("log".to_owned(), log.describe())];
         let state = replay_findings(context, log.as_ref(), &mut findings, &mut facts)?;
         let from = state.as_ref().map(ReplayState::begins_at).unwrap_or_default();
+        let sessions = Sessions::read(log.as_ref(), mapping, migration, None)?;
+        // Read before the snapshot, which has all that this says.
+        let sink = if sessions.is_empty() { None } else { context.sink()?.state()? };
         let Met { mut snapshot, span, position, ends } =
             meet(source.as_ref(), log.as_ref(), mapping, migration, &progress)?;
         if let (Some(position), Some(_)) = (&position, span) {
@@ -101,6 +106,9 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
             }
         }
         let view = projection_view(context, &ends, store, &mut findings)?;
+        let stands = view.as_ref().map(|view| &view.state().positions);
+        reverse_findings(context, log.as_ref(), (&sessions, sink.as_ref()), stands, &mut findings, &mut facts)?;
+        let triggers_run = sink.is_some_and(|sink| sink.triggers_run);
         let told = span.is_some();
         let kept_back = follow_findings(context, follow.as_ref(), state.as_ref(), told, &mut findings, &mut facts)?;
         // Without recorded changes only a second look tells what is on its way from what differs.
@@ -123,6 +131,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
                     today: &today(),
                     rejected: &rejected,
                     max_samples: args.samples,
+                    mirrored: Some(Mirrored { sessions: &sessions, triggers_run }),
                     progress: &progress,
                 },
                 &mut |sample| keys.write(sample),
@@ -282,6 +291,46 @@ fn follow_findings(
     Ok(if current { state.quarantined } else { 0 })
 }
 
+/// How far reverse came, and what stands against it.
+fn reverse_findings(
+    context: &Context,
+    log: &dyn EventLog,
+    (sessions, sink): (&Sessions, Option<&SinkState>),
+    projected: Option<&Positions>,
+    findings: &mut Vec<Finding>,
+    facts: &mut Vec<(String, String)>,
+) -> Result<()> {
+    if sessions.is_empty() {
+        return Ok(());
+    }
+    facts.push(("owned by events".to_owned(), counted(sessions.owners.owned(), "session")));
+    for (key, foreign) in &sessions.foreign {
+        let row = crate::project::reverse::row_text(context, key, sessions);
+        let (topic, partition, offset) = &foreign.place;
+        let text = format!("somebody wrote a row that events own in the legacy: {row} ({topic}[{partition}]@{offset})");
+        findings.push(finding("foreign-write", Severity::Failure, text));
+    }
+    if let Some((sink, first)) = sink.and_then(|sink| Some((sink, sink.kept.values().next()?))) {
+        let rows = counted(sink.kept.len() as u64, "row");
+        let text = format!(
+            "the legacy's schema does not take {rows} of reverse; the first: table '{}', row {}: {}",
+            first.table, first.row, first.reason
+        );
+        findings.push(finding("reverse-refused", Severity::Failure, text));
+    }
+    let stands = sink.map(|sink| sink.positions.clone()).unwrap_or_default();
+    let start = reverse_start(log, &context.mapping, &context.config.migration, &stands)?.unwrap_or_default();
+    let behind = |(place, at): &(&(String, i32), &i64)| {
+        projected.is_some_and(|positions| positions.get(*place).is_some_and(|projected| projected > *at))
+    };
+    let late = start.iter().find(behind).filter(|_| sessions.owners.owned() > 0);
+    if let Some(((topic, partition), at)) = late {
+        let text = format!("reverse stands at {topic}[{partition}]@{at}: run 'crossfade project --reverse'");
+        findings.push(finding("reverse-behind", Severity::Gap, text));
+    }
+    Ok(())
+}
+
 /// Changes recorded in the legacy that the log does not have; `None` where none are recorded since what the log has.
 pub(crate) fn behind_changes(
     context: &Context,
@@ -424,6 +473,8 @@ fn next(context: &Context, outcome: &Outcome, state: Option<&ReplayState>) -> St
     match state.map(|state| state.phase) {
         None | Some(Phase::Base | Phase::Reconcile) => command("replay"),
         _ if has("follow-behind") => command("follow"),
+        _ if has("foreign-write") => command("project --reverse --adopt ROW, or --overwrite ROW"),
+        _ if has("reverse-behind") => command("project --reverse"),
         _ if has("no-projection") || has("projection-behind") => command("project"),
         _ if outcome.verdict == crossfade::base::Verdict::Pass => command("status"),
         _ if projection && legacy => format!("{}, then {}", command("replay"), command("project --rebuild")),
@@ -527,6 +578,7 @@ pub(crate) fn dry_run(
             today: &today(),
             rejected: &|table, row| table.broken(row).is_some(),
             max_samples: 20,
+            mirrored: None,
             progress: &context.progress(),
         },
         &mut |_| Ok(()),

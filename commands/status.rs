@@ -7,6 +7,7 @@ use crossfade::capture::{FollowState, Phase, ReplayState};
 use crossfade::control::{Lock, missing_row_topics};
 use crossfade::port::event_log::{EventLog, ends};
 use crossfade::port::journal::{Entry, Stage};
+use crossfade::port::owners::Sessions;
 use crossfade::project::behind;
 use crossfade::report::table::grid;
 use serde_json::json;
@@ -136,6 +137,15 @@ fn log_lines(
     lines.push(Line { what: "replay", state });
     if let Some(state) = follow_line(context, log, replay.as_ref().map(|(state, _)| state))? {
         lines.push(Line { what: "follow", state });
+    }
+    let sessions = Sessions::read(log, &context.mapping, migration, None)?;
+    if !sessions.is_empty() {
+        let mut state = format!("events own {}", counted(sessions.owners.owned(), "session"));
+        if !sessions.foreign.is_empty() {
+            let rows = counted(sessions.foreign.len() as u64, "row");
+            state += &format!("; {rows} written by others, which stand still");
+        }
+        lines.push(Line { what: "owners", state });
     }
     let projection = context.store()?.state()?;
     let state = match projection {

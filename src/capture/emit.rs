@@ -57,16 +57,17 @@ impl<'a> Emitter<'a> {
         table: usize,
         change: RowChange<'_>,
     ) -> Result<std::result::Result<(), String>> {
-        self.append_as(writer, table, change, None)
+        self.append_as(writer, table, change, (None, None))
     }
 
-    /// As `append`; under another type than the mapping's it is one of the tool's own events, and no rule binds it.
+    /// As `append`; under another type than the mapping's it is one of the tool's own events, and no rule binds it. `key` is
+    /// the record's where the row does not tell it.
     pub fn append_as(
         &mut self,
         writer: &mut dyn LogWriter,
         table: usize,
         change: RowChange<'_>,
-        own: Option<&'static str>,
+        (own, key): (Option<&'static str>, Option<&[u8]>),
     ) -> Result<std::result::Result<(), String>> {
         let mapped = &self.mapping.tables[table];
         if change.op != Op::Delete
@@ -88,7 +89,7 @@ impl<'a> Emitter<'a> {
         writer.append(&Record {
             topic: &mapped.topic,
             partition: None,
-            key: event.key,
+            key: key.unwrap_or(event.key),
             value: event.value,
             headers: event.headers(),
             timestamp: self.timestamp,

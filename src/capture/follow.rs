@@ -8,10 +8,11 @@ use crate::base::{Error, Kind, Millis, Result};
 use crate::event::codec::Codec;
 use crate::event::encode::RowChange;
 use crate::event::{Op, Stamp};
-use crate::mapping::{KeyText, Mapping, Row, Table, Value};
+use crate::mapping::{FOREIGN_WRITE, KeyText, Mapping, Row, Table, Value};
 use crate::port::boundary::{boundary, rows};
 use crate::port::change_source::{ChangeReader, ChangeSource, Changes, Position};
 use crate::port::event_log::{EventLog, LogWriter};
+use crate::port::owners::{GatewayState, Sessions};
 use crate::port::progress::Progress;
 
 /// Makes events of a legacy store's changes.
@@ -139,6 +140,8 @@ impl Follow<'_> {
         boundary("follow.begun");
         (self.alone)()?;
         came.begun = true;
+        // A transfer takes this writer's name away first: as long as it is ours, nobody owns anything else.
+        let sessions = Sessions::read(self.log, self.mapping, self.migration, None)?;
         let mut reader = self.source.open(&state.position)?;
         let store = format!("{}/{}", self.migration, self.source.kind());
         let stamp = Stamp { source: format!("{store}#follow"), generation: state.generation };
@@ -150,7 +153,7 @@ impl Follow<'_> {
         loop {
             reader.read(&mut changes, rows(TRANSACTION_CHANGES) as usize, WAIT)?;
             emitter.timestamp = (self.now)();
-            let mut emit = Emit { emitter: &mut emitter, keys: &mut keys, state: &mut state };
+            let mut emit = Emit { emitter: &mut emitter, keys: &mut keys, state: &mut state, sessions: &sessions };
             for (change, row, before) in changes.iter() {
                 let id = Position {
                     incarnation: changes.end.incarnation.clone(),
@@ -220,6 +223,7 @@ impl Follow<'_> {
             taken_at: (self.now)(),
             ..FollowState::default()
         };
+        state.count = state.count.max(GatewayState::counted(self.log, self.migration, replay.generation)?);
         let read = replay.captured.clone().filter(|position| position.incarnation == incarnation);
         let own =
             writer.checkpoint().map(FollowState::of).transpose()?.filter(|own| own.generation == replay.generation);
@@ -260,6 +264,7 @@ struct Emit<'e, 'a> {
     emitter: &'e mut Emitter<'a>,
     keys: &'e mut (KeyText, KeyText),
     state: &'e mut FollowState,
+    sessions: &'e Sessions,
 }
 
 impl Emit<'_, '_> {
@@ -273,6 +278,9 @@ impl Emit<'_, '_> {
         id: &[u8],
         quarantine: Option<&mut Quarantined<'_>>,
     ) -> Result<()> {
+        if [Some(row), before].into_iter().flatten().any(|image| self.sessions.owned(table, image, &mut self.keys.0)) {
+            return self.foreign(writer, table, (op, row, before), id, quarantine);
+        }
         if op == Op::Delete {
             return self.delete(writer, table, row, id);
         }
@@ -295,6 +303,26 @@ impl Emit<'_, '_> {
         let count = self.state.count + 1;
         let change = RowChange { op, row, before, change: id, count };
         match self.emitter.append(writer, table.index, change)? {
+            Ok(()) => self.told(),
+            Err(reason) => {
+                reject(table, row, reason, quarantine)?;
+                self.state.quarantined += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records a change to a session that events own, which reverse did not make: with both images, and never folded.
+    fn foreign(
+        &mut self,
+        writer: &mut dyn LogWriter,
+        table: &Table,
+        (op, row, before): (Op, Row<'_>, Option<Row<'_>>),
+        id: &[u8],
+        quarantine: Option<&mut Quarantined<'_>>,
+    ) -> Result<()> {
+        let change = RowChange { op, row, before, change: id, count: self.state.count + 1 };
+        match self.emitter.append_as(writer, table.index, change, (Some(FOREIGN_WRITE), None))? {
             Ok(()) => self.told(),
             Err(reason) => {
                 reject(table, row, reason, quarantine)?;

@@ -11,6 +11,7 @@ use crate::mapping::Mapping;
 use crate::port::change_source::Position;
 use crate::port::event_log::{EventLog, Positions, ends};
 use crate::port::legacy_source::{LegacySource, Snapshot};
+use crate::port::owners::GatewayState;
 use crate::port::progress::Progress;
 use crate::port::row_store::RowStore;
 
@@ -41,7 +42,8 @@ impl Told {
     fn read(log: &dyn EventLog, migration: &str) -> Result<Self> {
         let replay = ReplayState::read(log, migration)?.map(|(state, _)| state).unwrap_or_default();
         let follow = FollowState::read(log, migration)?.filter(|follow| follow.generation == replay.generation);
-        let count = follow.as_ref().map_or(0, |follow| follow.count).max(replay.count);
+        let gateway = GatewayState::counted(log, migration, replay.generation)?;
+        let count = follow.as_ref().map_or(0, |follow| follow.count).max(replay.count).max(gateway);
         let positions = replay.captured.into_iter().chain(follow.map(|follow| follow.position)).collect();
         Ok(Self { positions, sequence: Sequence { generation: replay.generation, count }.number() })
     }

@@ -15,6 +15,7 @@ use crate::mapping::{Mapping, Rows};
 use crate::port::boundary::boundary;
 use crate::port::event_log::{EventLog, LogWriter, ends};
 use crate::port::legacy_source::{Cursor, LegacySource, Snapshot};
+use crate::port::owners::Sessions;
 use crate::port::progress::Progress;
 
 /// How a replay works; the defaults are those of the design.
@@ -129,6 +130,11 @@ impl Replay<'_> {
         };
         if state.phase != Phase::Base {
             return Ok(copied(state));
+        }
+        let owned = Sessions::read(self.log, self.mapping, &self.settings.migration, None)?.owners.owned();
+        if owned > 0 {
+            return Err(Error::refused(format!("events own {owned} sessions, whose rows in the legacy are copies"))
+                .hint("give them back to the legacy first; without --recopy a replay leaves them alone"));
         }
         let expected = self.expected(&state)?;
         self.progress.begin("replay", Some(expected));

@@ -6,4 +6,4 @@ mod locate;
 mod run;
 
 pub use differences::{Counts, Pair, differences};
-pub use run::{Evidence, Job, Looks, compare};
+pub use run::{Evidence, Job, Looks, Mirrored, compare};

@@ -11,9 +11,10 @@ use crate::diff::{Column, Difference, Event, Ignored, Kind, Sample, TableCoverag
 use crate::event::codec::{Codec, Exact};
 use crate::event::id;
 use crate::fold::{Span, Trace, Traced};
-use crate::mapping::{Mapping, Row, Table};
+use crate::mapping::{KeyText, Mapping, Row, Table};
 use crate::port::event_log::{EventLog, Positions};
 use crate::port::legacy_source::Snapshot;
+use crate::port::owners::Sessions;
 use crate::port::progress::Progress;
 use crate::port::row_store::RowView;
 
@@ -36,8 +37,29 @@ pub struct Job<'a> {
     /// Whether a legacy row was kept from becoming an event (quarantine): then it is skipped, not missing.
     pub rejected: &'a (dyn Fn(&Table, Row<'_>) -> bool + Sync),
     pub max_samples: usize,
+    /// Who owns what, where anything was ever transferred.
+    pub mirrored: Option<Mirrored<'a>>,
     pub progress: &'a dyn Progress,
 }
+
+/// What tells rows that reverse wrote from those the legacy did.
+#[derive(Clone, Copy)]
+pub struct Mirrored<'a> {
+    pub sessions: &'a Sessions,
+    /// Triggers of the legacy's ran for them: columns these set are not what the events say.
+    pub triggers_run: bool,
+}
+
+impl Mirrored<'_> {
+    /// Whether the events side wrote this row, or is the one to write it: the legacy's changes tell nothing of it.
+    fn holds(&self, pair: &Pair<'_>, key: &mut KeyText) -> bool {
+        let wrote = pair.projected.is_some_and(|(row, last)| self.sessions.mirrored(pair.table, row, last, key));
+        wrote || pair.legacy.is_some_and(|row| self.sessions.owned(pair.table, row, key))
+    }
+}
+
+/// Why a column that a trigger sets may differ in a row reverse wrote.
+const BY_TRIGGER: &str = "set by a trigger of the legacy's, which reverse may not silence";
 
 /// What a comparison found, before the verdict.
 #[derive(Clone, Debug, Default)]
@@ -87,12 +109,13 @@ const SHOWN: usize = 2_000;
 
 /// Compares every mapped row; `each` gets every differing key with its kind, explained ones too.
 pub fn compare(job: Job<'_>, each: &mut dyn FnMut(&Sample) -> Result<()>) -> Result<Evidence> {
-    let Job { mapping, snapshot, view, log, span, mut looks, from, ignore, today, rejected, max_samples, progress } =
-        job;
+    let Job { mapping, snapshot, view, log, span, mut looks, from, ignore, today, .. } = job;
+    let Job { rejected, max_samples, mirrored, progress, .. } = job;
     let coverage =
         |table: &Table| TableCoverage { table: table.name.clone(), state: "mapped".into(), ..TableCoverage::default() };
     let mut tables: Vec<TableCoverage> = mapping.tables.iter().map(coverage).collect();
     let mut samples = Vec::new();
+    let mut key = KeyText::default();
     let (mut healed, mut moving) = (0, 0);
     let stands = view.state().positions.clone();
     let counts = differences(mapping, snapshot, view, progress, &mut |pairs| {
@@ -106,11 +129,12 @@ pub fn compare(job: Job<'_>, each: &mut dyn FnMut(&Sample) -> Result<()>) -> Res
                 coverage.skipped += 1;
                 continue;
             }
-            if span.is_some() && trace.as_ref().is_some_and(|trace| trace.met() && projects(pair, trace)) {
+            let theirs = mirrored.is_some_and(|mirrored| mirrored.holds(pair, &mut key));
+            if !theirs && span.is_some() && trace.as_ref().is_some_and(|trace| trace.met() && projects(pair, trace)) {
                 healed += 1;
                 continue;
             }
-            if looks.as_mut().is_some_and(|looks| !looks.stays(pair)) {
+            if !theirs && looks.as_mut().is_some_and(|looks| !looks.stays(pair)) {
                 moving += 1;
                 coverage.skipped += 1;
                 continue;
@@ -119,6 +143,13 @@ pub fn compare(job: Job<'_>, each: &mut dyn FnMut(&Sample) -> Result<()>) -> Res
             let columns: Vec<&str> = sample.columns.iter().map(|column| column.name.as_str()).collect();
             if sample.difference == Difference::Changed {
                 sample.explained_by = explain(ignore, &pair.table.name, &columns, today);
+                let triggers_run = theirs && mirrored.is_some_and(|mirrored| mirrored.triggers_run);
+                let set = |name: &&str| {
+                    pair.table.columns.iter().any(|column| column.name == **name && column.set_by_trigger)
+                };
+                if sample.explained_by.is_none() && triggers_run && columns.iter().all(set) {
+                    sample.explained_by = Some(BY_TRIGGER.to_owned());
+                }
             }
             match (&sample.explained_by, sample.difference) {
                 (Some(_), _) => coverage.explained += 1,
@@ -133,6 +164,17 @@ pub fn compare(job: Job<'_>, each: &mut dyn FnMut(&Sample) -> Result<()>) -> Res
         }
         Ok(())
     })?;
+    if let Some(Mirrored { sessions, .. }) = mirrored.filter(|mirrored| !mirrored.sessions.is_empty()) {
+        for table in &mapping.tables {
+            let found = &mut tables[table.index].mirrored;
+            view.scan(table, &mut |rows, lasts| {
+                let theirs =
+                    rows.iter().zip(lasts).filter(|(row, last)| sessions.mirrored(table, *row, **last, &mut key));
+                *found += theirs.count() as u64;
+                progress.check()
+            })?;
+        }
+    }
     for (coverage, seen) in tables.iter_mut().zip(&counts) {
         coverage.legacy_rows = seen.legacy_rows;
         coverage.projected_rows = seen.projected_rows;

@@ -11,7 +11,7 @@ use crate::event::{Op, Sequence, Stamp, id};
 use crate::mapping::{FOREIGN_SETTLED, KeyText, Mapping, OWNERSHIP, Row, Table, Types};
 use crate::ownership::{Side, Transfer};
 use crate::port::boundary::boundary;
-use crate::port::event_log::{EventLog, LogWriter, Positions, Record, ends};
+use crate::port::event_log::{EventLog, LogWriter, Record, ends};
 use crate::port::legacy_source::LegacySource;
 use crate::port::owners::{ForeignWrite, GATEWAY_ROLE, GatewayState, RowKey, Sessions};
 
@@ -55,8 +55,6 @@ pub struct SoleWriter<'a> {
     key: KeyText,
 }
 
-/// How long a commit whose writer is gone may take to be seen.
-const SETTLED: Duration = Duration::from_secs(15);
 const NAP: Duration = Duration::from_millis(20);
 
 impl<'a> SoleWriter<'a> {
@@ -74,7 +72,6 @@ impl<'a> SoleWriter<'a> {
             return Err(Error::refused("the replay is unfinished: events can own no session").hint("crossfade replay"));
         }
         let writer = log.open_writer(&format!("{migration}/{GATEWAY_ROLE}"), place.instance)?;
-        settled(log, mapping)?;
         let own = writer.checkpoint().map(GatewayState::of).transpose()?;
         let begins_at = match &own {
             Some(own) => own.begins_at.clone(),
@@ -117,12 +114,17 @@ impl<'a> SoleWriter<'a> {
                     .hint("transfer it first; the legacy's writes count until then"));
             }
         }
-        self.write(table, RowChange { op, row, before, change, count: self.state.count + 1 })
+        self.write(table, RowChange { op, row, before, change, count: self.state.count + 1 }, (None, None))
     }
 
-    fn write(&mut self, table: &Table, change: RowChange<'_>) -> Result<std::result::Result<(), String>> {
+    fn write(
+        &mut self,
+        table: &Table,
+        change: RowChange<'_>,
+        own: (Option<&'static str>, Option<&[u8]>),
+    ) -> Result<std::result::Result<(), String>> {
         self.emitter.timestamp = (self.place.now)();
-        let appended = self.emitter.append(self.writer.as_mut(), table.index, change)?;
+        let appended = self.emitter.append_as(self.writer.as_mut(), table.index, change, own)?;
         if appended.is_ok() {
             self.state.count += 1;
         }
@@ -260,33 +262,10 @@ impl<'a> SoleWriter<'a> {
         let change = format!("settles {topic} {partition} {offset}").into_bytes();
         let count = self.state.count + 1;
         let told = RowChange { op: Op::Delete, row: foreign.row.row(0), before: None, change: &change, count };
-        self.emitter.timestamp = (self.place.now)();
-        self.emitter.append_as(self.writer.as_mut(), table.index, told, Some(FOREIGN_SETTLED))?.map_err(Error::row)?;
-        self.state.count += 1;
+        let key = Some(foreign.key.as_slice());
+        self.write(table, told, (Some(FOREIGN_SETTLED), key))?.map_err(Error::row)?;
         let (op, row) = row.map_or((Op::Delete, foreign.row.row(0)), |row| (Op::Update, row));
         let change = RowChange { op, row, before: None, change: &change, count: self.state.count + 1 };
-        self.write(table, change)?.map_err(Error::row)
-    }
-}
-
-/// Waits until whatever was in the log on opening is committed or dropped: an older writer's last commit may be under way.
-fn settled(log: &dyn EventLog, mapping: &Mapping) -> Result<()> {
-    let begun = Instant::now();
-    let mut until = Positions::new();
-    for table in &mapping.tables {
-        for (partition, ends) in log.ends(&table.topic)? {
-            until.insert((table.topic.clone(), partition), ends.high);
-        }
-    }
-    loop {
-        let committed = ends(log, mapping)?;
-        if until.iter().all(|(place, high)| committed.get(place).is_some_and(|end| end >= high)) {
-            return Ok(());
-        }
-        if begun.elapsed() > SETTLED {
-            return Err(Error::unknown("a transaction in the log does not end; who owns what is not known")
-                .hint("wait for its writer, or for its time to run out, and run the same command again"));
-        }
-        std::thread::sleep(NAP);
+        self.write(table, change, (None, key))?.map_err(Error::row)
     }
 }

@@ -53,6 +53,8 @@ pub struct TableCoverage {
     pub changed: u64,
     /// Differing keys whose every difference an ignore rule or a quirk explains.
     pub explained: u64,
+    /// Rows that events wrote and reverse brought to the legacy: equal, they are no evidence of their own.
+    pub mirrored: u64,
 }
 
 impl TableCoverage {
@@ -178,7 +180,8 @@ pub struct Ignored {
 }
 
 /// Codes of findings under which the two sides do not stand at one position: what differs then says nothing yet.
-const UNFIT: [&str; 5] = ["no-replay", "replay-unfinished", "no-projection", "projection-behind", "follow-behind"];
+const UNFIT: [&str; 6] =
+    ["no-replay", "replay-unfinished", "no-projection", "projection-behind", "follow-behind", "reverse-behind"];
 
 /// The verdict and its reason. Order of precedence: a failure finding, then sides that do not stand at one position, then
 /// a difference, then another gap, a skipped row or nothing compared at all, then PASS.
@@ -206,12 +209,21 @@ pub fn verdict(tables: &[TableCoverage], findings: &[Finding]) -> (Verdict, Stri
     if compared == 0 {
         return (Verdict::Inconclusive, "nothing was compared: both sides are empty".to_owned());
     }
+    let mirrored: u64 = tables.iter().map(|table| table.mirrored).sum();
+    if mirrored >= compared {
+        let text =
+            format!("all {} compared were written by reverse: no evidence of their own", counted(compared, "row"));
+        return (Verdict::Inconclusive, text);
+    }
     let explained: u64 = tables.iter().map(|table| table.explained).sum();
-    let rest = if explained > 0 {
+    let mut rest = if explained > 0 {
         format!(", {} explained by rules", counted(explained, "difference"))
     } else {
         String::new()
     };
+    if mirrored > 0 {
+        rest += &format!(", {} of them written by reverse", number(mirrored));
+    }
     (Verdict::Pass, format!("{} compared, all equal{rest}", counted(compared, "row")))
 }
 
@@ -260,6 +272,10 @@ mod tests {
         TableCoverage { table: "t".into(), compared, skipped, changed, ..TableCoverage::default() }
     }
 
+    fn mirrored(compared: u64, mirrored: u64) -> TableCoverage {
+        TableCoverage { mirrored, ..table(compared, 0, 0) }
+    }
+
     #[test]
     fn i05_no_empty_green_the_truth_table() {
         let gap = Finding { code: "projection-behind", severity: Severity::Gap, text: "behind".into() };
@@ -276,6 +292,9 @@ mod tests {
             (vec![table(3, 0, 0)], vec![gap.clone(), failure], Verdict::Fail),
             (vec![table(3, 1, 1)], vec![gap], Verdict::Inconclusive),
             (vec![table(3, 1, 1)], vec![quarantined], Verdict::Fail),
+            (vec![mirrored(3, 3), table(0, 0, 0)], vec![], Verdict::Inconclusive),
+            (vec![mirrored(3, 2)], vec![], Verdict::Pass),
+            (vec![mirrored(3, 3), table(1, 0, 0)], vec![], Verdict::Pass),
         ];
         for (tables, findings, expected) in cases {
             assert_eq!(verdict(&tables, &findings).0, expected, "{tables:?} {findings:?}");

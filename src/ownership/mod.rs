@@ -65,11 +65,6 @@ impl Owners {
         self.topics.is_empty()
     }
 
-    /// Whether a session of the topic was ever transferred.
-    pub fn knows(&self, topic: &str) -> bool {
-        self.topics.contains_key(topic)
-    }
-
     /// Whether events owned the session at this place of its stream: what was written there is theirs.
     pub fn wrote(&self, topic: &str, key: &[u8], offset: i64) -> bool {
         let within = |span: &Span| span.from < offset && span.until.is_none_or(|until| offset < until);

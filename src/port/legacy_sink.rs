@@ -17,6 +17,8 @@ pub struct SinkState {
     pub positions: Positions,
     /// Rows whose last image is not in the legacy.
     pub kept: BTreeMap<RowKey, Kept>,
+    /// Triggers of the legacy's ran for some of what was written.
+    pub triggers_run: bool,
 }
 
 /// A row that was kept back because the legacy's schema does not take it.
@@ -48,6 +50,7 @@ impl SinkState {
                     let place = serde_json::from_str(&name).map_err(damaged)?;
                     state.positions.insert(place, serde_json::from_str(&value).map_err(damaged)?);
                 }
+                TRIGGERS => state.triggers_run = true,
                 KEPT => {
                     let (table, image): (String, Vec<u8>) = serde_json::from_str(&name).map_err(damaged)?;
                     let kept = serde_json::from_str(&value).map_err(damaged)?;
@@ -87,6 +90,8 @@ fn json(value: &impl Serialize) -> Result<String> {
 
 /// Kinds of rows in the table beside the legacy's.
 pub const EPOCH: &str = "epoch";
+/// There once a writer could not keep the legacy's triggers from running.
+pub const TRIGGERS: &str = "triggers";
 const POSITION: &str = "position";
 const KEPT: &str = "kept";
 

@@ -1,14 +1,15 @@
 //! What the log says of sessions beside their rows: who owns them, and what was written behind the owner's back.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Result};
 use crate::event::{Decoder, Envelope, Op};
-use crate::mapping::{FOREIGN_SETTLED, FOREIGN_WRITE, Mapping, OWNERSHIP, Row, Rows, Table};
-use crate::ownership::{Owners, Transfer};
+use crate::fold::LastEvent;
+use crate::mapping::{FOREIGN_SETTLED, FOREIGN_WRITE, KeyText, Mapping, OWNERSHIP, Row, Rows, Table};
+use crate::ownership::{Owners, Side, Transfer};
 use crate::port::event_log::{Batch, Checkpoint, EventLog, Fetched, Positions, ends};
 
 /// The role whose writer alone writes transfers, and rows of sessions that events own.
@@ -82,6 +83,9 @@ pub struct Sessions {
     pub foreign: BTreeMap<RowKey, ForeignWrite>,
 }
 
+/// How long a commit that was answered may take to be seen.
+const SETTLED: Duration = Duration::from_secs(15);
+const NAP: Duration = Duration::from_millis(20);
 const READ_RECORDS: usize = 4_000;
 const WAIT: Duration = Duration::from_millis(100);
 
@@ -91,6 +95,9 @@ impl Sessions {
         let mut sessions = Self::default();
         let Some(state) = GatewayState::read(log, migration)? else { return Ok(sessions) };
         let begins_at = state.begins_at();
+        if until.is_none() {
+            settled(log, mapping)?;
+        }
         let mut wanted = ends(log, mapping)?;
         if let Some(until) = until {
             for (place, end) in &mut wanted {
@@ -123,6 +130,18 @@ impl Sessions {
         self.owners.is_empty()
     }
 
+    /// Whether events own the session of this row.
+    pub fn owned(&self, table: &Table, row: Row<'_>, key: &mut KeyText) -> bool {
+        let key = if self.is_empty() { None } else { key.write(table, row) };
+        key.is_some_and(|key| self.owners.owner(&table.topic, key) == Side::Events)
+    }
+
+    /// Whether the row's last event was written while events owned its session.
+    pub fn mirrored(&self, table: &Table, row: Row<'_>, last: LastEvent, key: &mut KeyText) -> bool {
+        let key = if self.is_empty() { None } else { key.write(table, row) };
+        key.is_some_and(|key| self.owners.wrote(&table.topic, key, last.offset))
+    }
+
     /// Folds a record in where it speaks of sessions; false for any other.
     pub fn take(&mut self, mapping: &Mapping, record: &Fetched<'_>, envelope: &Envelope<'_>) -> Result<bool> {
         match envelope.event_type {
@@ -148,10 +167,27 @@ impl Sessions {
         }
         Ok(true)
     }
+}
 
-    /// The topics in which events own a session, or wrote once.
-    pub fn topics<'m>(&self, mapping: &'m Mapping) -> BTreeSet<&'m str> {
-        let topics = mapping.tables.iter().map(|table| table.topic.as_str());
-        topics.filter(|topic| self.owners.knows(topic)).collect()
+/// Waits until whatever was in the log on opening is committed or dropped: a commit
+/// may be answered before it is seen.
+fn settled(log: &dyn EventLog, mapping: &Mapping) -> Result<()> {
+    let begun = Instant::now();
+    let mut until = Positions::new();
+    for table in &mapping.tables {
+        for (partition, ends) in log.ends(&table.topic)? {
+            until.insert((table.topic.clone(), partition), ends.high);
+        }
+    }
+    loop {
+        let committed = ends(log, mapping)?;
+        if until.iter().all(|(place, high)| committed.get(place).is_some_and(|end| end >= high)) {
+            return Ok(());
+        }
+        if begun.elapsed() > SETTLED {
+            return Err(Error::unknown("a transaction in the log does not end; who owns what is not known")
+                .hint("wait for its writer, or for its time to run out, and run the same command again"));
+        }
+        std::thread::sleep(NAP);
     }
 }

@@ -68,6 +68,13 @@ pub(super) struct Counts {
     extra: u64,
     changed: u64,
     explained: u64,
+    #[serde(skip_serializing_if = "none")]
+    mirrored: u64,
+}
+
+/// Left out of reports of migrations in which events own nothing.
+fn none(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Serialize)]
@@ -187,6 +194,7 @@ impl From<&diff::TableCoverage> for Counts {
             extra: table.extra,
             changed: table.changed,
             explained: table.explained,
+            mirrored: table.mirrored,
         }
     }
 }

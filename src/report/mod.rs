@@ -94,6 +94,7 @@ fn total(tables: &[TableCoverage]) -> TableCoverage {
         sum.extra += table.extra;
         sum.changed += table.changed;
         sum.explained += table.explained;
+        sum.mirrored += table.mirrored;
     }
     sum
 }

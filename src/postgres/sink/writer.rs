@@ -13,7 +13,7 @@ use super::{PostgresSink, state};
 use crate::base::{Error, Result};
 use crate::mapping::{Mapping, Row, Value};
 use crate::port::event_log::Positions;
-use crate::port::legacy_sink::{EPOCH, Image, Kept, SinkState, SinkWriter};
+use crate::port::legacy_sink::{EPOCH, Image, Kept, SinkState, SinkWriter, TRIGGERS};
 use crate::port::owners::RowKey;
 use crate::postgres::fault::fault;
 use crate::postgres::mark::{MESSAGE, REVERSE, SETTING};
@@ -75,7 +75,11 @@ impl PostgresSinkWriter {
         // Waits for a writer's open transaction, whose positions count.
         let raise = format!("UPDATE {} SET value = (value::bigint + 1)::text WHERE kind = '{EPOCH}'", writer.table);
         let failed = fault(&writer.store, "claiming it");
-        writer.client.batch_execute(&format!("BEGIN; {raise}")).map_err(&failed)?;
+        let told = match silent {
+            true => String::new(),
+            false => format!("INSERT INTO {} VALUES ('{TRIGGERS}', '', 'true') ON CONFLICT DO NOTHING", writer.table),
+        };
+        writer.client.batch_execute(&format!("BEGIN; {raise}; {told}")).map_err(&failed)?;
         writer.state = state(&mut writer.client, &writer.store, &writer.table, &writer.mapping)?;
         writer.client.batch_execute("COMMIT").map_err(&failed)?;
         drop(failed);

@@ -125,6 +125,7 @@ fn there_and_back(seed: u64, folder: &Path) -> u64 {
         ignore: &[],
         today: "2026-01-01",
         rejected: &|_, _| false,
+        mirrored: None,
         max_samples: 3,
         progress: &Silent,
     };

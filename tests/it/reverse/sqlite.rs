@@ -159,4 +159,6 @@ fn ten_thousand_changes_of_the_events_side_are_in_the_legacy(log: Log) {
     assert!(told.contains("0 events written back"), "{told}");
     let report = diff(&migration, &[], 0);
     assert_eq!(report["verdict"], "PASS");
+    let (compared, mirrored) = (&report["totals"]["compared"], report["totals"]["mirrored"].as_u64().unwrap());
+    assert!(mirrored > 5_000 && mirrored < compared.as_u64().unwrap(), "{report:#}");
 }

@@ -178,7 +178,7 @@ fn reject_unidentified(
     snapshot: &mut dyn Snapshot,
     mut quarantine: Option<&mut Quarantined<'_>>,
 ) -> Result<()> {
-    snapshot.scan(table, &mut |rows| {
+    snapshot.scan(table, &mut |rows, _| {
         for row in rows.iter() {
             if table.identity.iter().any(|cell| matches!(row.get(*cell), Value::Null | Value::Blob(_))) {
                 reject(table, row, NO_KEY.to_owned(), quarantine.as_deref_mut())?;

@@ -2,7 +2,8 @@
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use crate::mapping::{Row, Table, Value};
+use crate::mapping::{Row, Rows, Table, Value};
+use crate::port::legacy_source::Place;
 
 /// Buckets of one table.
 pub(super) const BUCKETS: usize = 4096;
@@ -21,29 +22,62 @@ pub(super) struct Digest {
     pub(super) rows: u64,
     /// Rows whose identity is null or a blob: no event can speak of them.
     pub(super) skipped: u64,
+    /// Place and bucket of every row, in the order they came; `None` where the store has no places, or too many rows.
+    places: Option<Vec<u64>>,
     scratch: Vec<u8>,
 }
 
+/// Places kept for all tables of one side.
+pub(super) const MOST_PLACES: usize = 4 << 20;
+const BUCKET_BITS: u32 = BUCKETS.trailing_zeros();
+
 impl Digest {
     pub(super) fn new() -> Self {
-        Self { buckets: vec![Bucket::default(); BUCKETS], rows: 0, skipped: 0, scratch: Vec::new() }
+        let buckets = vec![Bucket::default(); BUCKETS];
+        Self { buckets, rows: 0, skipped: 0, places: Some(Vec::new()), scratch: Vec::new() }
     }
 
-    pub(super) fn add(&mut self, table: &Table, row: Row<'_>) {
+    /// Adds rows, and their places while there is room for as many.
+    pub(super) fn add_all(&mut self, table: &Table, rows: &Rows, places: &[Place], room: usize) {
+        let kept = self.places.as_ref().map_or(0, Vec::len) + rows.len() <= room && places.len() == rows.len();
+        if !kept {
+            self.places = None;
+        }
+        for (number, row) in rows.iter().enumerate() {
+            let bucket = self.add(table, row);
+            if let (Some(kept), Some(bucket)) = (&mut self.places, bucket) {
+                kept.push(places[number] << BUCKET_BITS | bucket as u64);
+            }
+        }
+    }
+
+    pub(super) fn places(&self) -> usize {
+        self.places.as_ref().map_or(0, Vec::len)
+    }
+
+    /// The places of the rows in a pass's buckets.
+    pub(super) fn places_in(&self, pass: &[bool]) -> Option<Vec<Place>> {
+        let bucket = |place: &u64| *place as usize & (BUCKETS - 1);
+        let places = self.places.as_ref()?.iter().filter(|place| pass[bucket(place)]);
+        Some(places.map(|place| place >> BUCKET_BITS).collect())
+    }
+
+    fn add(&mut self, table: &Table, row: Row<'_>) -> Option<usize> {
         self.rows += 1;
         let identity = table.identity.iter().map(|cell| row.get(*cell));
         let Some(bucket) = bucket(identity, &mut self.scratch) else {
             self.skipped += 1;
-            return;
+            return None;
         };
         self.scratch.clear();
         for value in row.values() {
             value.write_image(&mut self.scratch);
         }
-        let bucket = &mut self.buckets[bucket];
-        bucket.sum = bucket.sum.wrapping_add(xxh3_128(&self.scratch));
-        bucket.rows += 1;
-        bucket.bytes += self.scratch.len() as u64;
+        let sums = &mut self.buckets[bucket];
+        sums.sum = sums.sum.wrapping_add(xxh3_128(&self.scratch));
+        sums.rows += 1;
+        sums.bytes += self.scratch.len() as u64;
+        Some(bucket)
     }
 
     /// Numbers of the buckets in which the sides differ.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::buckets::{BUCKETS, Digest, bucket};
+use super::buckets::{BUCKETS, Digest, MOST_PLACES, bucket};
 use crate::base::{Error, Result};
 use crate::fold::LastEvent;
 use crate::mapping::{Mapping, Row, Rows, Table, Value};
@@ -49,8 +49,8 @@ pub fn differences(
     }
     progress.begin("diff", Some(expected));
     let (legacy, projected) = both(
-        || mapping.tables.iter().map(|table| digest_legacy(table, snapshot, progress)).collect::<Result<Vec<_>>>(),
-        || mapping.tables.iter().map(|table| digest_view(table, view, progress)).collect::<Result<Vec<_>>>(),
+        || digests(mapping, |table, digest, room| digest_legacy(table, snapshot, progress, digest, room)),
+        || digests(mapping, |table, digest, room| digest_view(table, view, progress, digest, room)),
     )?;
     let mut counts = Vec::with_capacity(mapping.tables.len());
     for table in &mapping.tables {
@@ -58,7 +58,8 @@ pub fn differences(
         let mut only_projected = 0;
         for pass in passes(one, two) {
             progress.check()?;
-            let (one, two) = both(|| collect_legacy(table, snapshot, &pass), || collect_view(table, view, &pass))?;
+            let (one, two) =
+                both(|| collect_legacy(table, snapshot, &pass, one), || collect_view(table, view, &pass, two))?;
             only_projected += merge(table, &one, &two, each)?;
         }
         counts.push(Counts {
@@ -82,24 +83,45 @@ fn both<A, B: Send>(here: impl FnOnce() -> Result<A>, there: impl FnOnce() -> Re
     })
 }
 
-fn digest_legacy(table: &Table, snapshot: &mut dyn Snapshot, progress: &dyn Progress) -> Result<Digest> {
-    let mut digest = Digest::new();
-    snapshot.scan(table, &mut |rows| {
-        rows.iter().for_each(|row| digest.add(table, row));
-        progress.advance(rows.len() as u64);
-        progress.check()
-    })?;
-    Ok(digest)
+/// One side's digests of all tables.
+fn digests(mapping: &Mapping, mut digest: impl FnMut(&Table, &mut Digest, usize) -> Result<()>) -> Result<Vec<Digest>> {
+    let mut digests = Vec::with_capacity(mapping.tables.len());
+    let mut room = MOST_PLACES;
+    for table in &mapping.tables {
+        let mut one = Digest::new();
+        digest(table, &mut one, room)?;
+        room -= one.places();
+        digests.push(one);
+    }
+    Ok(digests)
 }
 
-fn digest_view(table: &Table, view: &mut dyn RowView, progress: &dyn Progress) -> Result<Digest> {
-    let mut digest = Digest::new();
-    view.scan(table, &mut |rows, _| {
-        rows.iter().for_each(|row| digest.add(table, row));
+fn digest_legacy(
+    table: &Table,
+    snapshot: &mut dyn Snapshot,
+    progress: &dyn Progress,
+    digest: &mut Digest,
+    room: usize,
+) -> Result<()> {
+    snapshot.scan(table, &mut |rows, places| {
+        digest.add_all(table, rows, places, room);
+        progress.advance(rows.len() as u64);
+        progress.check()
+    })
+}
+
+fn digest_view(
+    table: &Table,
+    view: &mut dyn RowView,
+    progress: &dyn Progress,
+    digest: &mut Digest,
+    room: usize,
+) -> Result<()> {
+    view.scan_placed(table, &mut |rows, places| {
+        digest.add_all(table, rows, places, room);
         progress.advance(rows.len() as u64);
         Ok(())
-    })?;
-    Ok(digest)
+    })
 }
 
 /// Groups the differing buckets so that each group's rows fit in memory.
@@ -148,22 +170,32 @@ fn in_pass(pass: &[bool]) -> impl FnMut(&[Value<'_>]) -> bool {
     move |identity| bucket(identity.iter().copied(), &mut scratch).is_some_and(|number| pass[number])
 }
 
-fn collect_legacy(table: &Table, snapshot: &mut dyn Snapshot, pass: &[bool]) -> Result<Side> {
+fn collect_legacy(table: &Table, snapshot: &mut dyn Snapshot, pass: &[bool], digest: &Digest) -> Result<Side> {
     let mut side = Side::new(table);
-    snapshot.pick(table, &mut in_pass(pass), &mut |rows| {
+    let add = &mut |rows: &Rows| {
         rows.iter().for_each(|row| side.add(table, row));
         Ok(())
-    })?;
+    };
+    match digest.places_in(pass) {
+        Some(places) if places.is_empty() => {}
+        Some(places) => snapshot.at(table, &places, add)?,
+        None => snapshot.pick(table, &mut in_pass(pass), add)?,
+    }
     Ok(side)
 }
 
-fn collect_view(table: &Table, view: &mut dyn RowView, pass: &[bool]) -> Result<Side> {
+fn collect_view(table: &Table, view: &mut dyn RowView, pass: &[bool], digest: &Digest) -> Result<Side> {
     let mut side = Side::new(table);
-    view.pick(table, &mut in_pass(pass), &mut |rows, lasts| {
+    let add = &mut |rows: &Rows, lasts: &[LastEvent]| {
         rows.iter().for_each(|row| side.add(table, row));
         side.lasts.extend_from_slice(lasts);
         Ok(())
-    })?;
+    };
+    match digest.places_in(pass) {
+        Some(places) if places.is_empty() => {}
+        Some(places) => view.at(table, &places, add)?,
+        None => view.pick(table, &mut in_pass(pass), add)?,
+    }
     Ok(side)
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::mapping::fit::Unmapped;
 use crate::mapping::{Rows, Table, Value};
 use crate::port::change_source::Position;
@@ -14,6 +14,9 @@ pub struct Cursor(pub Vec<serde_json::Value>);
 
 /// Decides by the identity's values, in the order of [`Table::identity`], whether a row is wanted.
 pub type Keep<'a> = &'a mut dyn FnMut(&[Value<'_>]) -> bool;
+
+/// Where a row lies, as its store counts, in one snapshot or view; below 2^52.
+pub type Place = u64;
 
 /// One store of legacy rows.
 pub trait LegacySource: Send + Sync {
@@ -53,16 +56,22 @@ pub trait Snapshot: Send {
     /// Lends the rows whose identity `keep` accepts, in chunks and in any order. Costs less than reading them all.
     fn pick(&mut self, table: &Table, keep: Keep<'_>, each: &mut dyn FnMut(&Rows) -> Result<()>) -> Result<()>;
 
-    /// Lends every row of a table in chunks, in any order. Costs no more than `read` to the end.
-    fn scan(&mut self, table: &Table, each: &mut dyn FnMut(&Rows) -> Result<()>) -> Result<()> {
+    /// Lends every row of a table in chunks, in any order, each with its place where the store has such. Costs no more
+    /// than `read` to the end.
+    fn scan(&mut self, table: &Table, each: &mut dyn FnMut(&Rows, &[Place]) -> Result<()>) -> Result<()> {
         let (mut rows, mut cursor) = (Rows::default(), Cursor::default());
         loop {
             self.read(table, &mut cursor, SCAN_ROWS, &mut rows)?;
             if rows.is_empty() {
                 return Ok(());
             }
-            each(&rows)?;
+            each(&rows, &[])?;
         }
+    }
+
+    /// Lends the rows at places that `scan` gave.
+    fn at(&mut self, table: &Table, _places: &[Place], _each: &mut dyn FnMut(&Rows) -> Result<()>) -> Result<()> {
+        Err(Error::failed(format!("rows of table '{}' have no places", table.name)))
     }
 
     /// Fills `rows` (reset first) with the rows after `cursor` in range-key order, up to `max_rows` or about 1 MiB,

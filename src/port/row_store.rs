@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::base::Result;
+use crate::base::{Error, Result};
 pub use crate::fold::LastEvent;
 use crate::mapping::{Mapping, Row, Rows, Table};
 use crate::port::event_log::Positions;
-use crate::port::legacy_source::Keep;
+use crate::port::legacy_source::{Keep, Place};
 
 /// How a store is claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +85,21 @@ pub trait RowView: Send {
 
     /// Lends all rows of a table in chunks, in store order, with the last event of each.
     fn scan(&mut self, table: &Table, each: &mut dyn FnMut(&Rows, &[LastEvent]) -> Result<()>) -> Result<()>;
+
+    /// As `scan`, each row with its place where the store has such.
+    fn scan_placed(&mut self, table: &Table, each: &mut dyn FnMut(&Rows, &[Place]) -> Result<()>) -> Result<()> {
+        self.scan(table, &mut |rows, _| each(rows, &[]))
+    }
+
+    /// Lends the rows at places that `scan_placed` gave.
+    fn at(
+        &mut self,
+        table: &Table,
+        _places: &[Place],
+        _each: &mut dyn FnMut(&Rows, &[LastEvent]) -> Result<()>,
+    ) -> Result<()> {
+        Err(Error::failed(format!("rows of table '{}' have no places", table.name)))
+    }
 
     /// As `scan`, but only the rows whose identity `keep` accepts; costs less than reading them all.
     fn pick(

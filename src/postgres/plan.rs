@@ -21,8 +21,8 @@ pub(super) struct Plan {
     pub(super) count: String,
     /// All identities with the place of their row, and the rows at places; a table in partitions has no such places.
     pub(super) by_place: Option<(String, String)>,
-    /// The number of the table's pages, and the rows of a run of them: its first page and the one behind its last, as
-    /// places. As `by_place`, not for a table in partitions.
+    /// The number of the table's pages, and the rows of a run of them with their places: its first page and the one behind
+    /// its last, as places. As `by_place`, not for a table in partitions.
     pub(super) pages: Option<(String, String)>,
     /// Every row.
     pub(super) all: String,
@@ -97,7 +97,10 @@ impl Plan {
                         "SELECT CASE WHEN current_setting('server_version_num')::int < 140000 THEN 0 \
                          ELSE pg_relation_size('{name}'::regclass) / current_setting('block_size')::bigint END"
                     ),
-                    format!("{select} WHERE t.ctid >= $1::text::tid AND t.ctid < $2::text::tid"),
+                    format!(
+                        "SELECT {}, t.ctid FROM {from}{joins} WHERE t.ctid >= $1::text::tid AND t.ctid < $2::text::tid",
+                        cells.join(", ")
+                    ),
                 )
             }),
             all: select,

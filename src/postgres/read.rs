@@ -6,9 +6,24 @@ use super::form::{Form, Raw};
 use super::plan::Plan;
 use crate::base::{Error, Result};
 use crate::mapping::{KeyText, Rows, Table, Value};
+use crate::port::legacy_source::Place;
 
 /// A chunk ends with the row that brings its text and blobs to this many bytes.
 pub(super) const CHUNK_BYTES: usize = 1 << 20;
+
+/// The place in a cell that is a tid: page and number within it.
+pub(super) fn place(row: &Row, cell: usize) -> Result<Place> {
+    let raw: Raw<'_> =
+        row.try_get(cell).map_err(|error| Error::failed("a row of another shape came").because(error))?;
+    let bytes: Option<[u8; 6]> = raw.0.and_then(|raw| raw.try_into().ok());
+    let bytes = bytes.ok_or_else(|| Error::corrupt("the server sent a place that is none"))?;
+    Ok(bytes.iter().fold(0, |place, byte| place << 8 | Place::from(*byte)))
+}
+
+/// A place as PostgreSQL reads it.
+pub(super) fn tid(place: Place) -> String {
+    format!("({},{})", place >> 16, place & 0xffff)
+}
 
 /// Reads cells out of rows; its buffers are used again.
 #[derive(Default)]

@@ -12,13 +12,13 @@ use super::capture::{Names, position};
 use super::catalog::Catalog;
 use super::fault::fault;
 use super::plan::Plan;
-use super::read::{CHUNK_BYTES, Reader};
+use super::read::{CHUNK_BYTES, Reader, place, tid};
 use super::server::Login;
 use crate::base::{Error, Result};
 use crate::mapping::fit::{Unmapped, find, fits, unmapped};
 use crate::mapping::{Carried, KeyText, Mapping, Rows, Table, Types, Value};
 use crate::port::change_source::Position;
-use crate::port::legacy_source::{Cursor, Keep, LegacySource, Snapshot};
+use crate::port::legacy_source::{Cursor, Keep, LegacySource, Place, Snapshot};
 
 /// A query along a key is meant to take no longer; the next one asks for fewer rows.
 const BUDGET: Duration = Duration::from_millis(500);
@@ -181,27 +181,49 @@ impl PostgresSnapshot {
         Ok(())
     }
 
-    /// Lends the rows a statement selects, in chunks.
+    /// Lends the rows a statement selects, in chunks; with their places where it selects them behind the others.
     fn lend(
         &mut self,
         reading: &Reading,
         table: &Table,
         statement: &(impl ToStatement + ?Sized),
         bound: &[&(dyn ToSql + Sync)],
-        each: &mut dyn FnMut(&Rows) -> Result<()>,
+        each: &mut dyn FnMut(&Rows, &[Place]) -> Result<()>,
     ) -> Result<()> {
         let doing = format!("reading table '{}'", table.name);
         let failed = fault(&self.store, &doing);
         let mut found = self.client.query_raw(statement, bound.iter().copied()).map_err(&failed)?;
-        let mut rows = Rows::new(table.width());
+        let (mut rows, mut places) = (Rows::new(table.width()), Vec::new());
         while let Some(row) = found.next().map_err(&failed)? {
             self.reader.take(&reading.plan, table, &row, &mut rows)?;
+            if row.len() > reading.plan.forms.len() {
+                places.push(place(&row, reading.plan.forms.len())?);
+            }
             if rows.len() >= CHUNK_ROWS || rows.byte_len() >= CHUNK_BYTES {
-                each(&rows)?;
+                each(&rows, &places)?;
                 rows.reset(table.width());
+                places.clear();
             }
         }
-        if rows.is_empty() { Ok(()) } else { each(&rows) }
+        if rows.is_empty() { Ok(()) } else { each(&rows, &places) }
+    }
+
+    /// Lends the rows at these places.
+    fn placed(
+        &mut self,
+        reading: &Reading,
+        table: &Table,
+        places: &[String],
+        each: &mut dyn FnMut(&Rows) -> Result<()>,
+    ) -> Result<()> {
+        let Some((_, by_place)) = &reading.plan.by_place else { return Ok(()) };
+        let doing = format!("picking rows of table '{}'", table.name);
+        let by_place = self.client.prepare(by_place).map_err(fault(&self.store, &doing))?;
+        // In this snapshot the row at a place stays the one that was seen there.
+        for places in places.chunks(PLACES) {
+            self.lend(reading, table, &by_place, &[&places], &mut |rows, _| each(rows))?;
+        }
+        Ok(())
     }
 
     /// Lends the rows of one query that `keep` accepts.
@@ -246,7 +268,7 @@ impl Snapshot for PostgresSnapshot {
 
     fn pick(&mut self, table: &Table, keep: Keep<'_>, each: &mut dyn FnMut(&Rows) -> Result<()>) -> Result<()> {
         let reading = self.reading(table)?;
-        let Some((identities, by_place)) = &reading.plan.by_place else {
+        let Some((identities, _)) = &reading.plan.by_place else {
             return self.filter(table, keep, each);
         };
         let doing = format!("picking rows of table '{}'", table.name);
@@ -265,18 +287,13 @@ impl Snapshot for PostgresSnapshot {
                 places.push(row.try_get(table.identity.len()).map_err(&failed)?);
             }
         }
-        drop(found);
-        // In this snapshot the row at a place stays the one that was seen there.
-        let by_place = self.client.prepare(by_place).map_err(failed)?;
-        for places in places.chunks(PLACES) {
-            self.lend(&reading, table, &by_place, &[&places], each)?;
-        }
-        Ok(())
+        drop((found, failed));
+        self.placed(&reading, table, &places, each)
     }
 
     /// Along the table's pages, not its key: they lie in a row, and in one snapshot each row has one place. The server's
     /// lock on a table that is read keeps it from being written anew.
-    fn scan(&mut self, table: &Table, each: &mut dyn FnMut(&Rows) -> Result<()>) -> Result<()> {
+    fn scan(&mut self, table: &Table, each: &mut dyn FnMut(&Rows, &[Place]) -> Result<()>) -> Result<()> {
         let reading = self.reading(table)?;
         let Some((count, run)) = &reading.plan.pages else {
             return self.lend(&reading, table, reading.plan.all.as_str(), &[], each);
@@ -293,6 +310,12 @@ impl Snapshot for PostgresSnapshot {
             wanted = if began.elapsed() > BUDGET { (wanted / 2).max(1) } else { (wanted * 2).min(MOST_PAGES) };
         }
         Ok(())
+    }
+
+    fn at(&mut self, table: &Table, places: &[Place], each: &mut dyn FnMut(&Rows) -> Result<()>) -> Result<()> {
+        let reading = self.reading(table)?;
+        let places: Vec<String> = places.iter().map(|place| tid(*place)).collect();
+        self.placed(&reading, table, &places, each)
     }
 
     fn read(&mut self, table: &Table, cursor: &mut Cursor, max_rows: usize, rows: &mut Rows) -> Result<()> {

@@ -31,6 +31,8 @@ pub(super) struct Shape {
     pub(super) delete: String,
     /// Cells, event and what no column keeps of all rows.
     pub(super) scan: String,
+    /// As `scan`, with the place of each row.
+    pub(super) everywhere: String,
     /// As `scan`, the rows with one of the identities bound, and those another hand planted.
     pub(super) lookup: String,
     /// All identities with the place of their row.
@@ -93,6 +95,7 @@ impl Shape {
             find: format!("SELECT _cf_identity, {EVENT} FROM {name} WHERE {by_identity}"),
             delete: format!("DELETE FROM {name} WHERE {by_identity}"),
             scan: format!("{rows} FROM {name}"),
+            everywhere: format!("{rows}, ctid FROM {name}"),
             lookup: format!("{rows} FROM {name} WHERE {by_identity} OR _cf_identity IS NULL"),
             identities: format!("SELECT {}, _cf_exact, ctid::text FROM {name}", identity.join(", ")),
             placed: format!("{rows} FROM {name} WHERE ctid = ANY($1::text[]::tid[])"),

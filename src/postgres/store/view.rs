@@ -6,12 +6,12 @@ use postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::super::fault::fault;
-use super::super::read::Reader;
+use super::super::read::{Reader, place, tid};
 use super::rows::{last_event, overlay, take};
 use super::shape::Shape;
 use crate::base::Result;
 use crate::mapping::{Row, Rows, Table, Value};
-use crate::port::legacy_source::Keep;
+use crate::port::legacy_source::{Keep, Place};
 use crate::port::row_store::{LastEvent, RowView, StoreState};
 
 const CHUNK_ROWS: usize = 2_000;
@@ -73,6 +73,35 @@ impl RowView for PostgresView {
     fn scan(&mut self, table: &Table, each: Each<'_>) -> Result<()> {
         let sql = self.shapes[table.index].scan.clone();
         self.lend(table, &sql, &[], each)
+    }
+
+    fn scan_placed(&mut self, table: &Table, each: &mut dyn FnMut(&Rows, &[Place]) -> Result<()>) -> Result<()> {
+        let shape = &self.shapes[table.index];
+        let failed = fault(&self.store, "reading rows");
+        let width = table.width();
+        let none: [&(dyn ToSql + Sync); 0] = [];
+        let mut found = self.client.query_raw(&shape.everywhere, none).map_err(&failed)?;
+        let mut places = Vec::new();
+        self.rows.reset(width);
+        while let Some(row) = found.next().map_err(&failed)? {
+            take(&mut self.reader, shape, &row, &mut self.rows)?;
+            places.push(place(&row, row.len() - 1)?);
+            if places.len() >= CHUNK_ROWS || self.rows.byte_len() >= CHUNK_BYTES {
+                each(&self.rows, &places)?;
+                self.rows.reset(width);
+                places.clear();
+            }
+        }
+        if places.is_empty() { Ok(()) } else { each(&self.rows, &places) }
+    }
+
+    fn at(&mut self, table: &Table, places: &[Place], each: Each<'_>) -> Result<()> {
+        let sql = self.shapes[table.index].placed.clone();
+        for places in places.chunks(TOGETHER) {
+            let places: Vec<String> = places.iter().map(|place| tid(*place)).collect();
+            self.lend(table, &sql, &[&places], each)?;
+        }
+        Ok(())
     }
 
     fn pick(&mut self, table: &Table, keep: Keep<'_>, each: Each<'_>) -> Result<()> {

@@ -28,11 +28,26 @@ fn add(seen: &mut Seen, rows: &crossfade::mapping::Rows) {
 
 fn scanned(snapshot: &mut dyn Snapshot, table: &Table) -> Seen {
     let mut seen = Seen::new();
-    let add = &mut |rows: &crossfade::mapping::Rows| {
+    let mut all = Vec::new();
+    let add_all = &mut |rows: &crossfade::mapping::Rows, places: &[u64]| {
         add(&mut seen, rows);
+        all.extend_from_slice(places);
         Ok(())
     };
-    snapshot.scan(table, add).unwrap();
+    snapshot.scan(table, add_all).unwrap();
+    // A table in partitions has no places.
+    assert!(all.is_empty() || all.len() == seen.len());
+    let mut at = Seen::new();
+    let some: Vec<u64> = all.iter().step_by(7).copied().collect();
+    if !some.is_empty() {
+        let add = &mut |rows: &crossfade::mapping::Rows| {
+            add(&mut at, rows);
+            Ok(())
+        };
+        snapshot.at(table, &some, add).unwrap();
+    }
+    assert_eq!(at.len(), some.len());
+    assert!(at.iter().all(|(id, body)| seen[id] == *body));
     seen
 }
 

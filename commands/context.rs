@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossfade::acc;
 use crossfade::base::{Error, Kind, Millis, Result};
+use crossfade::capture::{ScreenedChanges, ScreenedSource};
 use crossfade::config::{Config, Home, KafkaHome, PostgresStore as PostgresStoreAt, Store};
 use crossfade::control::{Holder, Lock, Process, missing_topics};
 use crossfade::demo::{self, Sizes};
@@ -19,7 +20,7 @@ use crossfade::mapping::init::Schema;
 use crossfade::mapping::{Carried, Mapping, Types};
 use crossfade::plan::{Desired, DesiredSchemas, Step};
 use crossfade::port::boundary::boundary;
-use crossfade::port::change_source::Capture;
+use crossfade::port::change_source::{Capture, ChangeSource};
 use crossfade::port::event_log::{EventLog, own_topics};
 use crossfade::port::journal::{Entry, Journal, Stage};
 use crossfade::port::legacy_sink::LegacySink;
@@ -35,6 +36,7 @@ use crossfade::postgres::store::PostgresStore;
 use crossfade::postgres::{Login, PostgresSource};
 use crossfade::provision::Record;
 use crossfade::registry::{FolderRegistry, HttpRegistry, Password, RegistrySettings};
+use crossfade::scan::{Mode, Screen};
 use crossfade::sqlite::outbox::SqliteOutbox;
 use crossfade::sqlite::scratch;
 use crossfade::sqlite::sink::SqliteSink;
@@ -93,6 +95,8 @@ pub(crate) type Wait = dyn FnMut(Duration) -> Result<bool>;
 pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) mapping: Arc<Mapping>,
+    /// What legacy rows pass on their way into events and comparisons.
+    pub(crate) screen: Arc<Screen>,
     pub(crate) ui: Ui,
     pub(crate) stop: Stop,
     pub(crate) process: Process,
@@ -112,7 +116,13 @@ impl Context {
         let tables: Vec<_> =
             mapping.tables.iter().map(|table| (table.name.as_str(), table.fields().collect())).collect();
         config.check(&tables)?;
-        Ok(Self { config, mapping: Arc::new(mapping), ui, stop, process: process() })
+        let screen = Arc::new(Screen::new(&mapping, config.scan.mode, &config.scan.ignore, &today()));
+        // Events made under two modes must not be folded together.
+        let mapping = match config.scan.mode {
+            Mode::Report => mapping,
+            mode => mapping.bound_to(&format!("scan {}", mode.word())),
+        };
+        Ok(Self { config, mapping: Arc::new(mapping), screen, ui, stop, process: process() })
     }
 
     pub(crate) fn progress(&self) -> Reporter {
@@ -120,13 +130,19 @@ impl Context {
     }
 
     pub(crate) fn source(&self, legacy_stopped: bool) -> Result<Box<dyn LegacySource>> {
-        Ok(match &self.config.legacy {
+        let source: Box<dyn LegacySource> = match &self.config.legacy {
             Store::Sqlite(_) => Box::new(self.sqlite_source(legacy_stopped)?),
             Store::Postgres(store) => {
                 let source = PostgresSource::open(login(store)?, Arc::clone(&self.mapping))?;
                 Box::new(source.followed(&self.config.migration))
             }
-        })
+        };
+        Ok(Box::new(ScreenedSource::new(source, Arc::clone(&self.screen))))
+    }
+
+    /// A store's changes as they pass the scan.
+    pub(crate) fn screened<'s>(&self, source: &'s dyn ChangeSource) -> ScreenedChanges<'s> {
+        ScreenedChanges::new(source, Arc::clone(&self.screen), Arc::clone(&self.mapping))
     }
 
     fn sqlite_source(&self, legacy_stopped: bool) -> Result<SqliteSource> {

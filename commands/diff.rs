@@ -24,6 +24,7 @@ use crossfade::port::owners::Sessions;
 use crossfade::port::progress::Progress;
 use crossfade::port::row_store::{RowStore, RowView};
 use crossfade::project::{Projector, behind, reverse_start};
+use crossfade::scan::{Mode, mask};
 use serde_json::json;
 
 use crate::context::{Context, Unmapped, now, today};
@@ -115,7 +116,9 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
         let passes = !told && follow.is_some_and(|follow| follow.position.incarnation.is_empty());
         let limits = limits(context, log.as_ref())?;
         let rejected = |table: &crossfade::mapping::Table, row: crossfade::mapping::Row<'_>| {
-            table.broken(row).is_some() || crossfade::event::encode::size(table, row) > limits[table.index]
+            table.broken(row).is_some()
+                || context.screen.refusal(table, row).is_some()
+                || crossfade::event::encode::size(table, row) > limits[table.index]
         };
         let evidence = match view {
             Some(mut view) => compare(
@@ -130,6 +133,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
                     ignore: &context.config.ignore,
                     today: &today(),
                     rejected: &rejected,
+                    redacts: context.screen.mode() == Mode::Redact,
                     max_samples: args.samples,
                     mirrored: Some(Mirrored { sessions: &sessions, triggers_run }),
                     progress: &progress,
@@ -159,6 +163,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
             let text = format!("{} differed in another way at each look", counted(evidence.moving, "row"));
             findings.push(finding("moving", Severity::Gap, text));
         }
+        findings.extend(crate::scan::findings(context, &evidence.found));
         let quarantined = kept_back + state.as_ref().map_or(0, |state| state.quarantined);
         if quarantined > 0 {
             let text = format!("{quarantined} rows are in quarantine and were never replayed");
@@ -239,9 +244,8 @@ fn replay_findings(
     };
     if hash != context.mapping.hash {
         let message = "the replay was made under another mapping than the one in force";
-        return Err(
-            Error::stale(message).hint("put the mapping back, or copy everything anew: crossfade replay --recopy")
-        );
+        return Err(Error::stale(message)
+            .hint("put the mapping (or scan.mode) back, or copy everything anew: crossfade replay --recopy"));
     }
     let age = (now() - state.snapshot_at).max(0) / 1000;
     facts.push((
@@ -542,7 +546,7 @@ pub(crate) fn dry_run(
             rejected_rows.push(format!(
                 "table '{}', row {}: {}",
                 rejected.table.name,
-                rejected.table.identity_text(rejected.row),
+                mask(&rejected.table.identity_text(rejected.row)),
                 rejected.reason
             ));
             Ok(())
@@ -576,7 +580,8 @@ pub(crate) fn dry_run(
             from: &Positions::new(),
             ignore: &[],
             today: &today(),
-            rejected: &|table, row| table.broken(row).is_some(),
+            rejected: &|table, row| table.broken(row).is_some() || context.screen.refusal(table, row).is_some(),
+            redacts: context.screen.mode() == Mode::Redact,
             max_samples: 20,
             mirrored: None,
             progress: &context.progress(),
@@ -584,6 +589,7 @@ pub(crate) fn dry_run(
         &mut |_| Ok(()),
     )?;
     let mut findings = coverage_findings(context, &unmapped);
+    findings.extend(crate::scan::findings(context, &evidence.found));
     findings.extend(rejected_rows.iter().take(20).map(|text| finding("row-rejected", Severity::Failure, text.clone())));
     let facts = vec![("legacy".to_owned(), source.describe()), ("log".to_owned(), place)];
     let mut outcome = outcome(context, "replay --dry-run", evidence, findings, facts, unmapped);

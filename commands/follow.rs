@@ -144,8 +144,9 @@ fn follow(
     progress: &dyn Progress,
     quarantine: Option<&mut Quarantined<'_>>,
 ) -> Result<Ended> {
+    let screened = context.screened(source);
     let follow = Follow {
-        source,
+        source: &screened,
         log,
         mapping: &context.mapping,
         codec: &Exact,
@@ -278,6 +279,9 @@ fn tell(context: &Context, told: &Told) -> Result<Exit> {
         if told.reconciled > 0 {
             ui.line(format!("reconciled: {}", counted(told.reconciled, "event")))?;
         }
+        if let Some(state) = &told.state {
+            crate::scan::tell(context, &state.found)?;
+        }
         ui.note(format!("next: {}", context.command("project")));
     } else {
         ui.json(&json!({
@@ -287,6 +291,7 @@ fn tell(context: &Context, told: &Told) -> Result<Exit> {
             "at": told.state.as_ref().map(|state| state.position.at),
             "quarantined": told.state.as_ref().map(|state| state.quarantined),
             "reconciled": told.reconciled,
+            "credentials": told.state.as_ref().map(|state| crate::scan::json(context, &state.found)),
         }))?;
     }
     Ok(Exit::Good)

@@ -14,6 +14,7 @@ mod project;
 mod provision;
 mod replay;
 mod report;
+mod scan;
 mod status;
 mod ui;
 

@@ -10,9 +10,11 @@ use crossfade::base::{Error, Kind, Result};
 use crossfade::capture::{Phase, Quarantined, Reconcile, Reconciled, Rejected, Replay, ReplayState, Settings};
 use crossfade::control::require_topics;
 use crossfade::event::codec::{Codec, Exact};
+use crossfade::mapping::Value;
 use crossfade::port::event_log::EventLog;
 use crossfade::port::legacy_source::LegacySource;
 use crossfade::project::Projector;
+use crossfade::scan::masked;
 use serde_json::json;
 
 use crate::context::{Context, now};
@@ -173,7 +175,9 @@ pub(crate) fn quarantine(file: &mut std::fs::File, rejected: &Rejected<'_>) -> R
     let mut row = serde_json::Map::new();
     for (cell, field) in rejected.table.fields().enumerate() {
         let mut value = Vec::new();
-        Exact.write(rejected.row.get(cell), &mut value);
+        let stored = rejected.row.get(cell);
+        // A file for people: whatever the scan's mode, no credential goes into it.
+        Exact.write(masked(stored).as_deref().map_or(stored, Value::Text), &mut value);
         let value =
             serde_json::from_slice(&value).map_err(|error| Error::failed("a row has no JSON form").because(error))?;
         row.insert(field.to_owned(), value);
@@ -194,6 +198,7 @@ fn tell(context: &Context, done: &Done, seconds: f64) -> Result<Exit> {
             "events": state.count,
             "quarantined": state.quarantined,
             "reconciled": done.reconciled.map(|r| json!({"inserted": r.inserted, "updated": r.updated, "deleted": r.deleted})),
+            "credentials": crate::scan::json(context, &state.found),
             "seconds": seconds,
         }))?;
         return Ok(Exit::Good);
@@ -223,6 +228,7 @@ fn tell(context: &Context, done: &Done, seconds: f64) -> Result<Exit> {
     if state.quarantined > 0 {
         ui.line(format!("in quarantine: {}; a diff will be INCONCLUSIVE", counted(state.quarantined, "row")))?;
     }
+    crate::scan::tell(context, &state.found)?;
     ui.note(format!("next: {}", context.command("project")));
     Ok(Exit::Good)
 }

@@ -10,6 +10,7 @@ use crossfade::port::journal::{Entry, Stage};
 use crossfade::port::owners::Sessions;
 use crossfade::project::behind;
 use crossfade::report::table::grid;
+use crossfade::scan::Found;
 use serde_json::json;
 
 use crate::context::{Context, FOLLOW_STEP, STEP, now};
@@ -135,6 +136,12 @@ fn log_lines(
         next = next.or(Some("replay"));
     }
     lines.push(Line { what: "replay", state });
+    let follow = FollowState::read(log, migration)?;
+    let mut found = replay.as_ref().map(|(state, _)| state.found.clone()).unwrap_or_default();
+    Found::merge(&mut found, follow.map(|state| state.found).unwrap_or_default());
+    if !found.is_empty() {
+        lines.push(Line { what: "credentials", state: crate::scan::summary(context, &found) });
+    }
     if let Some(state) = follow_line(context, log, replay.as_ref().map(|(state, _)| state))? {
         lines.push(Line { what: "follow", state });
     }

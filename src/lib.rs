@@ -23,4 +23,5 @@ pub mod project;
 pub mod provision;
 pub mod registry;
 pub mod report;
+pub mod scan;
 pub mod sqlite;

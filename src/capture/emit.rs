@@ -8,6 +8,7 @@ use crate::event::encode::{Encoder, RowChange};
 use crate::event::{Op, Stamp};
 use crate::mapping::{Mapping, Row, Table};
 use crate::port::event_log::{EventLog, LogWriter, Record};
+use crate::scan::{Screen, mask};
 
 /// A row that may not become an event.
 #[derive(Debug)]
@@ -15,6 +16,20 @@ pub struct Rejected<'a> {
     pub table: &'a Table,
     pub row: Row<'a>,
     pub reason: String,
+    /// A credential is why.
+    pub credential: bool,
+}
+
+/// Why a change may not become an event.
+pub struct Refusal {
+    pub reason: String,
+    pub credential: bool,
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Self { reason, credential: false }
+    }
 }
 
 /// Why a row without a usable key is rejected.
@@ -26,6 +41,7 @@ pub type Quarantined<'a> = dyn FnMut(&Rejected<'_>) -> Result<()> + Send + 'a;
 /// Writes row changes of all tables of a mapping.
 pub struct Emitter<'a> {
     mapping: &'a Mapping,
+    screen: Option<&'a Screen>,
     encoders: Vec<Encoder<'a>>,
     limits: BTreeMap<&'a str, usize>,
     pub timestamp: i64,
@@ -39,6 +55,7 @@ impl<'a> Emitter<'a> {
         codec: &'a dyn Codec,
         (migration, store): (&str, &str),
         stamp: &Stamp,
+        screen: Option<&'a Screen>,
     ) -> Result<Self> {
         let mut limits = BTreeMap::new();
         for table in &mapping.tables {
@@ -47,7 +64,7 @@ impl<'a> Emitter<'a> {
             }
         }
         let encoders = mapping.tables.iter().map(|table| Encoder::new(table, codec, migration, store, stamp.clone()));
-        Ok(Self { mapping, encoders: encoders.collect(), limits, timestamp: 0 })
+        Ok(Self { mapping, screen, encoders: encoders.collect(), limits, timestamp: 0 })
     }
 
     /// Appends the event of one change; `Ok(Err(reason))` when the row may not become one.
@@ -56,7 +73,7 @@ impl<'a> Emitter<'a> {
         writer: &mut dyn LogWriter,
         table: usize,
         change: RowChange<'_>,
-    ) -> Result<std::result::Result<(), String>> {
+    ) -> Result<std::result::Result<(), Refusal>> {
         self.append_as(writer, table, change, (None, None))
     }
 
@@ -68,23 +85,28 @@ impl<'a> Emitter<'a> {
         table: usize,
         change: RowChange<'_>,
         (own, key): (Option<&'static str>, Option<&[u8]>),
-    ) -> Result<std::result::Result<(), String>> {
+    ) -> Result<std::result::Result<(), Refusal>> {
         let mapped = &self.mapping.tables[table];
         if change.op != Op::Delete
             && own.is_none()
             && let Some(broken) = mapped.broken(change.row)
         {
-            return Ok(Err(broken.to_string()));
+            return Ok(Err(broken.to_string().into()));
         }
-        let Ok(event) = self.encoders[table].encode_as(change, own) else {
-            return Ok(Err(NO_KEY.to_owned()));
+        if let Some(reason) = self.screen.and_then(|screen| screen.refusal(mapped, change.row)) {
+            return Ok(Err(Refusal { reason, credential: true }));
+        }
+        let redacted = self.screen.map(|screen| screen.redacted_columns(mapped, change.row)).unwrap_or_default();
+        let Ok(event) = self.encoders[table].encode_as(change, own, &redacted) else {
+            return Ok(Err(NO_KEY.to_owned().into()));
         };
         let (size, limit) = (event.size(), self.limits[mapped.topic.as_str()]);
         if size > limit {
             return Ok(Err(format!(
                 "its event has {size} bytes, and topic '{}' takes at most {limit} (max.message.bytes)",
                 mapped.topic
-            )));
+            )
+            .into()));
         }
         writer.append(&Record {
             topic: &mapped.topic,
@@ -102,13 +124,21 @@ impl<'a> Emitter<'a> {
 pub(super) fn reject(
     table: &Table,
     row: Row<'_>,
-    reason: String,
+    refusal: Refusal,
     quarantine: Option<&mut Quarantined<'_>>,
 ) -> Result<()> {
+    let Refusal { reason, credential } = refusal;
     match quarantine {
-        Some(quarantine) => quarantine(&Rejected { table, row, reason }),
+        Some(quarantine) => quarantine(&Rejected { table, row, reason, credential }),
         None => {
-            let message = format!("table '{}', row {}: {reason}", table.name, table.identity_text(row));
+            let identity = table.identity_text(row);
+            let message = format!("table '{}', row {}: {reason}", table.name, mask(&identity));
+            if credential {
+                return Err(Error::refused(message).hint(
+                    "take it out of the row, answer for it under 'scan.ignore', redact it with 'scan: {mode: redact}', or go on \
+                     without such rows: --quarantine FILE",
+                ));
+            }
             Err(Error::row(message).hint("correct the row or the rule, or go on without such rows: --quarantine FILE"))
         }
     }

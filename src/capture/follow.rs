@@ -14,6 +14,7 @@ use crate::port::change_source::{ChangeReader, ChangeSource, Changes, Position};
 use crate::port::event_log::{EventLog, LogWriter};
 use crate::port::owners::{GatewayState, Sessions};
 use crate::port::progress::Progress;
+use crate::scan::Found;
 
 /// Makes events of a legacy store's changes.
 pub struct Follow<'a> {
@@ -145,7 +146,8 @@ impl Follow<'_> {
         let mut reader = self.source.open(&state.position)?;
         let store = format!("{}/{}", self.migration, self.source.kind());
         let stamp = Stamp { source: format!("{store}#follow"), generation: state.generation };
-        let mut emitter = Emitter::new(self.log, self.mapping, self.codec, (self.migration, &store), &stamp)?;
+        let mut emitter =
+            Emitter::new(self.log, self.mapping, self.codec, (self.migration, &store), &stamp, self.source.screen())?;
         let mut changes = Changes::default();
         let mut keys = (KeyText::default(), KeyText::default());
         self.progress.begin("follow", None);
@@ -169,6 +171,7 @@ impl Follow<'_> {
                 state.position.clone_from(&changes.end);
                 state.dirty.clone_from(&changes.reconcile);
                 state.taken_at = emitter.timestamp;
+                Found::merge(&mut state.found, reader.found().found);
                 boundary("follow.before-commit");
                 writer.commit(&self.mapping.hash, state.to_json()?)?;
                 boundary("follow.after-commit");
@@ -209,7 +212,7 @@ impl Follow<'_> {
         };
         if hash != self.mapping.hash {
             return Err(Error::stale("the replay was made under another mapping than the one in force")
-                .hint("put the mapping back, or copy everything anew: crossfade replay --recopy"));
+                .hint("put the mapping (or scan.mode) back, or copy everything anew: crossfade replay --recopy"));
         }
         if replay.phase != Phase::Done {
             return refused("the replay is unfinished: its rows come before their changes");
@@ -230,6 +233,7 @@ impl Follow<'_> {
         if let Some(own) = &own {
             state.count = state.count.max(own.count);
             state.events = own.events;
+            state.found.clone_from(&own.found);
             state.quarantined = if own.reconciled == replay.reconciled { own.quarantined } else { 0 };
             if let Some(why) = own.dirty.as_ref().filter(|_| own.reconciled >= replay.reconciled) {
                 return Ok(Start::Reconcile(why.clone()));

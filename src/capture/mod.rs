@@ -6,6 +6,7 @@ mod follow;
 mod meet;
 mod reconcile;
 mod replay;
+mod screened;
 mod state;
 
 pub use dry_run::DryRunLog;
@@ -14,4 +15,5 @@ pub use follow::{Ended, Follow, fence};
 pub use meet::{Met, await_store, meet};
 pub use reconcile::{Reconcile, Reconciled};
 pub use replay::{Copied, Replay, Settings};
+pub use screened::{ScreenedChanges, ScreenedSource};
 pub use state::{FOLLOW_ROLE, FollowState, Phase, ReplayState, WRITER_ROLE};

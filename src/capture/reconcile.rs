@@ -1,6 +1,6 @@
 //! One pass that compares rows with the fold and emits what differs.
 
-use super::emit::{Emitter, NO_KEY, Quarantined, reject};
+use super::emit::{Emitter, NO_KEY, Quarantined, Refusal, reject};
 use super::follow::fence;
 use super::state::{Phase, ReplayState, WRITER_ROLE};
 use crate::base::{Error, Kind, Millis, Result};
@@ -76,7 +76,8 @@ impl Reconcile<'_> {
         let captured = snapshot.position()?;
         let store = format!("{}/{}", self.migration, self.source.kind());
         let stamp = Stamp { source: format!("{store}#reconcile"), generation: state.generation };
-        let mut emitter = Emitter::new(self.log, self.mapping, self.codec, (self.migration, &store), &stamp)?;
+        let mut emitter =
+            Emitter::new(self.log, self.mapping, self.codec, (self.migration, &store), &stamp, self.source.screen())?;
         emitter.timestamp = (self.now)();
         let mut done = Reconciled::default();
         let mut quarantined = 0;
@@ -97,9 +98,9 @@ impl Reconcile<'_> {
                             Op::Update => done.updated += 1,
                             Op::Insert | Op::Base => done.inserted += 1,
                         },
-                        Err(reason) => {
+                        Err(refusal) => {
                             if let Some(row) = pair.legacy {
-                                reject(pair.table, row, reason, quarantine.as_deref_mut())?;
+                                reject(pair.table, row, refusal, quarantine.as_deref_mut())?;
                             }
                             quarantined += 1;
                         }
@@ -113,6 +114,7 @@ impl Reconcile<'_> {
             }
             self.progress.check()
         })?;
+        state.found = snapshot.found().found;
         for (table, counts) in self.mapping.tables.iter().zip(&counts).filter(|(_, counts)| counts.skipped > 0) {
             reject_unidentified(table, snapshot.as_mut(), quarantine.as_deref_mut())?;
             quarantined += counts.skipped;
@@ -148,7 +150,7 @@ impl Reconcile<'_> {
         pair: &Pair<'_>,
         op: Op,
         state: &mut ReplayState,
-    ) -> Result<std::result::Result<(), String>> {
+    ) -> Result<std::result::Result<(), Refusal>> {
         let count = state.count + 1;
         let none = || no_previous(Sequence { generation: state.generation, count });
         let previous = pair.projected.map_or_else(none, |(_, last)| last.id);
@@ -181,7 +183,7 @@ fn reject_unidentified(
     snapshot.scan(table, &mut |rows, _| {
         for row in rows.iter() {
             if table.identity.iter().any(|cell| matches!(row.get(*cell), Value::Null | Value::Blob(_))) {
-                reject(table, row, NO_KEY.to_owned(), quarantine.as_deref_mut())?;
+                reject(table, row, NO_KEY.to_owned().into(), quarantine.as_deref_mut())?;
             }
         }
         Ok(())

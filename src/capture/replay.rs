@@ -17,6 +17,7 @@ use crate::port::event_log::{EventLog, LogWriter, ends};
 use crate::port::legacy_source::{Cursor, LegacySource, Snapshot};
 use crate::port::owners::Sessions;
 use crate::port::progress::Progress;
+use crate::scan::Found;
 
 /// How a replay works; the defaults are those of the design.
 #[derive(Clone, Debug)]
@@ -90,6 +91,7 @@ struct Chunk {
     table: usize,
     rows: Rows,
     cursor: Cursor,
+    found: Vec<Found>,
     /// The snapshot was taken anew before this chunk was read.
     reopened: bool,
 }
@@ -181,9 +183,8 @@ impl Replay<'_> {
         if checkpoint.plan_hash != self.mapping.hash {
             let message =
                 "the mapping has changed since this replay began; its checkpoint belongs to another mapping hash";
-            return Err(
-                Error::stale(message).hint("put the mapping back, or copy everything anew: crossfade replay --recopy")
-            );
+            return Err(Error::stale(message)
+                .hint("put the mapping (or scan.mode) back, or copy everything anew: crossfade replay --recopy"));
         }
         if state.phase == Phase::Base {
             state.resumed = true;
@@ -229,7 +230,8 @@ impl Replay<'_> {
                 if rows.is_empty() {
                     break;
                 }
-                if full.send(Chunk { table: table.index, rows, cursor: cursor.clone(), reopened }).is_err() {
+                let found = snapshot.found().found;
+                if full.send(Chunk { table: table.index, rows, cursor: cursor.clone(), found, reopened }).is_err() {
                     return Ok(());
                 }
                 reopened = false;
@@ -255,7 +257,14 @@ impl Replay<'_> {
     ) -> Result<()> {
         let store = format!("{}/{}", self.settings.migration, self.source.kind());
         let stamp = Stamp { source: format!("{store}#replay"), generation: state.generation };
-        let mut emitter = Emitter::new(self.log, self.mapping, self.codec, (&self.settings.migration, &store), &stamp)?;
+        let mut emitter = Emitter::new(
+            self.log,
+            self.mapping,
+            self.codec,
+            (&self.settings.migration, &store),
+            &stamp,
+            self.source.screen(),
+        )?;
         let change = base_change(state.generation);
         let mut throttle = Throttle::new(self.settings.rows_per_second);
         let (mut open, mut opened) = (0, Instant::now());
@@ -275,6 +284,7 @@ impl Replay<'_> {
             let rows = chunk.rows.len() as u64;
             state.table.clone_from(&table.name);
             state.cursor = chunk.cursor;
+            Found::merge(&mut state.found, chunk.found);
             state.resumed |= chunk.reopened;
             *state.copied.entry(table.name.clone()).or_default() += rows;
             open += rows;

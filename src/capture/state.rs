@@ -8,6 +8,7 @@ use crate::base::{Error, Millis, Result};
 use crate::port::change_source::Position;
 use crate::port::event_log::{Checkpoint, EventLog, Positions};
 use crate::port::legacy_source::Cursor;
+use crate::scan::Found;
 
 /// The role under which replay writes; its writer is `<migration>/replay`.
 pub const WRITER_ROLE: &str = "replay";
@@ -51,6 +52,9 @@ pub struct ReplayState {
     /// Where the capture of changes stood in that snapshot, if one was installed: follow goes on from there.
     #[serde(default)]
     pub captured: Option<Position>,
+    /// What looks like a credential in the rows copied, or in all rows once reconciled.
+    #[serde(default)]
+    pub found: Vec<Found>,
     /// Reconciles done in this generation.
     #[serde(default)]
     pub reconciled: u64,
@@ -102,6 +106,9 @@ pub struct FollowState {
     pub quarantined: u64,
     /// What this mode cannot see.
     pub blind: Vec<String>,
+    /// What looks like a credential in the rows of these events.
+    #[serde(default)]
+    pub found: Vec<Found>,
     /// Why the next run begins with a reconcile, unless one was made since.
     pub dirty: Option<String>,
     /// The replay's reconciles when this was written.

@@ -11,12 +11,13 @@ use crate::diff::{Column, Difference, Event, Ignored, Kind, Sample, TableCoverag
 use crate::event::codec::{Codec, Exact};
 use crate::event::id;
 use crate::fold::{Span, Trace, Traced};
-use crate::mapping::{KeyText, Mapping, Row, Table};
+use crate::mapping::{KeyText, Mapping, Row, Table, Value};
 use crate::port::event_log::{EventLog, Positions};
 use crate::port::legacy_source::Snapshot;
 use crate::port::owners::Sessions;
 use crate::port::progress::Progress;
 use crate::port::row_store::RowView;
+use crate::scan::{Found, mask, masked};
 
 /// What is compared, and by which rules.
 pub struct Job<'a> {
@@ -36,6 +37,8 @@ pub struct Job<'a> {
     pub today: &'a str,
     /// Whether a legacy row was kept from becoming an event (quarantine): then it is skipped, not missing.
     pub rejected: &'a (dyn Fn(&Table, Row<'_>) -> bool + Sync),
+    /// The snapshot's rows come in their redacted form.
+    pub redacts: bool,
     pub max_samples: usize,
     /// Who owns what, where anything was ever transferred.
     pub mirrored: Option<Mirrored<'a>>,
@@ -70,6 +73,8 @@ pub struct Evidence {
     pub healed: u64,
     /// Rows that differ, but not as they did at the look before.
     pub moving: u64,
+    /// What looks like a credential in the legacy's rows.
+    pub found: Vec<Found>,
 }
 
 /// Differences as they were seen, for one that stays is real where one that changes may be on its way.
@@ -110,7 +115,7 @@ const SHOWN: usize = 2_000;
 /// Compares every mapped row; `each` gets every differing key with its kind, explained ones too.
 pub fn compare(job: Job<'_>, each: &mut dyn FnMut(&Sample) -> Result<()>) -> Result<Evidence> {
     let Job { mapping, snapshot, view, log, span, mut looks, from, ignore, today, .. } = job;
-    let Job { rejected, max_samples, mirrored, progress, .. } = job;
+    let Job { rejected, redacts, max_samples, mirrored, progress, .. } = job;
     let coverage =
         |table: &Table| TableCoverage { table: table.name.clone(), state: "mapped".into(), ..TableCoverage::default() };
     let mut tables: Vec<TableCoverage> = mapping.tables.iter().map(coverage).collect();
@@ -175,13 +180,15 @@ pub fn compare(job: Job<'_>, each: &mut dyn FnMut(&Sample) -> Result<()>) -> Res
             })?;
         }
     }
+    let tally = snapshot.found();
     for (coverage, seen) in tables.iter_mut().zip(&counts) {
+        coverage.redacted = if redacts { tally.rows.get(&coverage.table).copied().unwrap_or(0) } else { 0 };
         coverage.legacy_rows = seen.legacy_rows;
         coverage.projected_rows = seen.projected_rows;
         coverage.compared = seen.compared - coverage.skipped;
         coverage.skipped += seen.skipped;
     }
-    Ok(Evidence { tables, samples, healed, moving })
+    Ok(Evidence { tables, samples, healed, moving, found: tally.found })
 }
 
 /// Whether the projected row is what its events fold to.
@@ -237,14 +244,15 @@ fn sample(pair: &Pair<'_>, trace: Option<&Trace>) -> Sample {
         }
     }
     let row = legacy.or(projected);
-    let key = row.map_or_else(String::new, |row| table.identity_text(row));
+    let key = row.map_or_else(String::new, |row| mask(&table.identity_text(row)).into_owned());
     Sample { table: table.name.clone(), key, kind, difference, columns, event: event.map(place), explained_by: None }
 }
 
-/// A value in its exact event form, cut in the middle when long.
+/// A value in its exact event form, without credentials, cut in the middle when long.
 fn shown(row: Row<'_>, cell: usize) -> String {
     let mut text = Vec::new();
-    Exact.write(row.get(cell), &mut text);
+    let value = row.get(cell);
+    Exact.write(masked(value).as_deref().map_or(value, Value::Text), &mut text);
     let text = String::from_utf8_lossy(&text).into_owned();
     let length = text.chars().count();
     if length <= SHOWN {

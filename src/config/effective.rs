@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use super::kafka::{BOOTSTRAP, KafkaHome};
 use super::raw::RawConfig;
 use super::registry::Registry;
+use super::scan::Scan;
 use super::stores::Store;
 use super::wishes::Wishes;
 use crate::base::yaml::{self, Spanned};
@@ -56,6 +57,7 @@ pub struct Config {
     pub replay: ReplayLimits,
     pub ignore: Vec<Ignored>,
     pub registry: Registry,
+    pub scan: Scan,
     /// Where the file names table and column of each ignore rule.
     ignore_places: Vec<(Spanned<String>, Spanned<String>)>,
     pub effective: Vec<Effective>,
@@ -168,6 +170,7 @@ impl Loader<'_> {
         };
         let ignore = self.ignore(&raw)?;
         let registry = self.registry(&raw.registry)?;
+        let scan = self.scan(&raw.scan)?;
         Ok(Config {
             file: file.to_owned(),
             migration,
@@ -180,11 +183,13 @@ impl Loader<'_> {
             replay,
             ignore,
             registry,
+            scan,
             ignore_places: raw
                 .diff
                 .ignore
                 .iter()
                 .map(|rule| (rule.value.table.clone(), rule.value.column.clone()))
+                .chain(raw.scan.ignore.iter().map(|rule| (rule.value.table.clone(), rule.value.column.clone())))
                 .collect(),
             effective: self.effective,
         })
@@ -228,14 +233,7 @@ impl Loader<'_> {
     fn ignore(&mut self, raw: &RawConfig) -> Result<Vec<Ignored>> {
         let mut rules = Vec::with_capacity(raw.diff.ignore.len());
         for Spanned { value: rule, .. } in &raw.diff.ignore {
-            for (name, text) in [("reason", &rule.reason), ("owner", &rule.owner)] {
-                if text.value.trim().is_empty() {
-                    return Err(yaml::refuse_at(&self.name, text, format!("an ignore rule needs a '{name}'")));
-                }
-            }
-            if rule.expires.value.parse::<jiff::civil::Date>().is_err() || rule.expires.value.len() != 10 {
-                return Err(yaml::refuse_at(&self.name, &rule.expires, "'expires' is a day, as 2026-12-31"));
-            }
+            self.answered(&rule.reason, &rule.owner, &rule.expires)?;
             self.note(
                 "diff.ignore",
                 &format!("{}.{} until {}", rule.table.value, rule.column.value, rule.expires.value),
@@ -250,6 +248,24 @@ impl Loader<'_> {
             });
         }
         Ok(rules)
+    }
+
+    /// Refuses an ignore rule that nobody answers for, or for no time.
+    pub(super) fn answered(
+        &self,
+        reason: &Spanned<String>,
+        owner: &Spanned<String>,
+        expires: &Spanned<String>,
+    ) -> Result<()> {
+        for (name, text) in [("reason", reason), ("owner", owner)] {
+            if text.value.trim().is_empty() {
+                return Err(yaml::refuse_at(&self.name, text, format!("an ignore rule needs a '{name}'")));
+            }
+        }
+        if expires.value.parse::<jiff::civil::Date>().is_err() || expires.value.len() != 10 {
+            return Err(yaml::refuse_at(&self.name, expires, "'expires' is a day, as 2026-12-31"));
+        }
+        Ok(())
     }
 
     /// The value in force, its origin noted; with the place in the file when it came from there.

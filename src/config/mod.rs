@@ -6,6 +6,7 @@ mod place;
 pub mod properties;
 mod raw;
 mod registry;
+mod scan;
 mod stores;
 mod wishes;
 
@@ -14,5 +15,6 @@ pub use kafka::{KafkaHome, Security};
 pub use place::{Postgres, SslMode};
 pub use raw::RawConfig;
 pub use registry::Registry;
+pub use scan::Scan;
 pub use stores::{PostgresStore, Store};
 pub use wishes::{Planned, Wishes};

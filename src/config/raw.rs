@@ -29,6 +29,26 @@ pub struct RawConfig {
     pub diff: RawDiff,
     #[serde(default)]
     pub registry: RawRegistry,
+    #[serde(default)]
+    pub scan: RawScan,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawScan {
+    pub mode: Option<Spanned<String>>,
+    pub ignore: Vec<Spanned<RawAccepted>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawAccepted {
+    pub rule: Spanned<String>,
+    pub table: Spanned<String>,
+    pub column: Spanned<String>,
+    pub reason: Spanned<String>,
+    pub owner: Spanned<String>,
+    pub expires: Spanned<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

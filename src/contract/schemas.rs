@@ -77,6 +77,7 @@ fn headers() -> Json {
             "ce_type": {"type": "string"},
             "ce_sequence": {"type": "string", "pattern": "^[0-9]{4}-[0-9]{14}$"},
             "ce_time": {"type": "string", "format": "date-time", "description": "the legacy's own time of the row"},
+            "ce_redacted": {"type": "string", "contentMediaType": "application/json", "description": "a JSON array of the columns that credentials were taken out of"},
         },
         "required": ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_sequence"],
     })

@@ -89,7 +89,7 @@ impl<'a> SoleWriter<'a> {
         };
         let source = format!("{store}#gateway");
         let stamp = Stamp { source: source.clone(), generation: state.generation };
-        let emitter = Emitter::new(log, mapping, place.codec, (migration, &store), &stamp)?;
+        let emitter = Emitter::new(log, mapping, place.codec, (migration, &store), &stamp, None)?;
         let sessions = Sessions::read(log, mapping, migration, None)?;
         Ok(Self { place, writer, emitter, source, state, sessions, key: KeyText::default() })
     }
@@ -128,7 +128,7 @@ impl<'a> SoleWriter<'a> {
         if appended.is_ok() {
             self.state.count += 1;
         }
-        Ok(appended)
+        Ok(appended.map_err(|refusal| refusal.reason))
     }
 
     /// Makes what was appended durable, all or none.

@@ -55,6 +55,8 @@ pub struct TableCoverage {
     pub explained: u64,
     /// Rows that events wrote and reverse brought to the legacy: equal, they are no evidence of their own.
     pub mirrored: u64,
+    /// Legacy rows compared without the credentials that were taken out of them.
+    pub redacted: u64,
 }
 
 impl TableCoverage {
@@ -223,6 +225,10 @@ pub fn verdict(tables: &[TableCoverage], findings: &[Finding]) -> (Verdict, Stri
     };
     if mirrored > 0 {
         rest += &format!(", {} of them written by reverse", number(mirrored));
+    }
+    let redacted: u64 = tables.iter().map(|table| table.redacted).sum();
+    if redacted > 0 {
+        rest += &format!(", {} in redacted form", number(redacted));
     }
     (Verdict::Pass, format!("{} compared, all equal{rest}", counted(compared, "row")))
 }

@@ -1,6 +1,7 @@
 //! Rows into events, into one reused buffer.
 
 use super::codec::{self, Codec};
+use super::envelope::REDACTED;
 use super::id::Ids;
 use super::{Op, Sequence, Stamp, time};
 use crate::mapping::{KeyText, Row, Table, Value};
@@ -20,6 +21,7 @@ pub struct Encoder<'m> {
     id: [u8; uuid::fmt::Hyphenated::LENGTH],
     sequence: Vec<u8>,
     time: Vec<u8>,
+    redacted: Vec<u8>,
 }
 
 /// The newest value form.
@@ -43,7 +45,7 @@ pub struct Encoded<'a> {
     pub key: &'a [u8],
     pub value: &'a [u8],
     pub id: [u8; 16],
-    headers: [(&'a str, &'a [u8]); 6],
+    headers: [(&'a str, &'a [u8]); 7],
     header_count: usize,
 }
 
@@ -87,16 +89,23 @@ impl<'m> Encoder<'m> {
             id: [0; uuid::fmt::Hyphenated::LENGTH],
             sequence: Vec::new(),
             time: Vec::new(),
+            redacted: Vec::new(),
         }
     }
 
-    /// Makes the event of one change; a row whose key is null or a blob has none.
-    pub fn encode(&mut self, change: RowChange<'_>) -> Result<Encoded<'_>, NoKey> {
-        self.encode_as(change, None)
+    /// Makes the event of one change; a row whose key is null or a blob has none. `redacted` names the columns that
+    /// something was taken out of.
+    pub fn encode(&mut self, change: RowChange<'_>, redacted: &[&str]) -> Result<Encoded<'_>, NoKey> {
+        self.encode_as(change, None, redacted)
     }
 
     /// As `encode`, under one of the tool's own types, whose ids are their own too.
-    pub fn encode_as(&mut self, change: RowChange<'_>, own: Option<&'static str>) -> Result<Encoded<'_>, NoKey> {
+    pub fn encode_as(
+        &mut self,
+        change: RowChange<'_>,
+        own: Option<&'static str>,
+        redacted: &[&str],
+    ) -> Result<Encoded<'_>, NoKey> {
         let identity = |cell: &usize| matches!(change.row.get(*cell), Value::Null | Value::Blob(_));
         if self.table.identity.iter().any(identity) {
             return Err(NoKey);
@@ -118,18 +127,24 @@ impl<'m> Encoder<'m> {
             (Op::Update, Some(before)) => table.update_type(&changed(table, change.row, before)),
         };
         let key = self.key.write(table, change.row).ok_or(NoKey)?;
-        let mut headers: [(&str, &[u8]); 6] = [
+        write_names(redacted, &mut self.redacted);
+        let mut headers: [(&str, &[u8]); 7] = [
             ("ce_specversion", b"1.0"),
             ("ce_id", &self.id),
             ("ce_source", self.stamp.source.as_bytes()),
             ("ce_type", event_type.as_bytes()),
             ("ce_sequence", &self.sequence),
             ("", b""),
+            ("", b""),
         ];
         let mut header_count = 5;
         if timed {
             headers[5] = ("ce_time", &self.time);
             header_count = 6;
+        }
+        if !redacted.is_empty() {
+            headers[header_count] = (REDACTED, &self.redacted);
+            header_count += 1;
         }
         Ok(Encoded { key, value: &self.value, id, headers, header_count })
     }
@@ -165,6 +180,16 @@ impl<'m> Encoder<'m> {
     }
 }
 
+/// A JSON array of names.
+fn write_names(names: &[&str], out: &mut Vec<u8>) {
+    out.clear();
+    for name in names {
+        out.push(if out.is_empty() { b'[' } else { b',' });
+        codec::string(name, out);
+    }
+    out.push(b']');
+}
+
 /// Cells of the fields that differ between two images of a row.
 pub fn changed(table: &Table, row: Row<'_>, before: Row<'_>) -> Vec<usize> {
     (0..table.columns.len()).filter(|cell| row.get(*cell) != before.get(*cell)).collect()
@@ -175,6 +200,6 @@ pub fn size(table: &Table, row: Row<'_>) -> usize {
     let stamp = Stamp { source: String::new(), generation: 1 };
     let mut encoder = Encoder::new(table, &codec::Exact, "", "", stamp);
     encoder
-        .encode(RowChange { op: Op::Base, row, before: None, change: b"", count: 1 })
+        .encode(RowChange { op: Op::Base, row, before: None, change: b"", count: 1 }, &[])
         .map_or(usize::MAX, |event| event.size())
 }

@@ -172,6 +172,12 @@ impl Mapping {
         self.sealed()
     }
 
+    /// The mapping, bound to one more thing that what lies in the log depends on.
+    pub fn bound_to(mut self, what: &str) -> Self {
+        self.hash = hex(blake3::hash(format!("{} {what}", self.hash).as_bytes()).as_bytes());
+        self
+    }
+
     fn sealed(mut self) -> Result<Self> {
         let canonical = serde_json::to_vec(&self)
             .map_err(|error| Error::failed("the mapping has no canonical form").because(error))?;

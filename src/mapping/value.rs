@@ -122,6 +122,27 @@ impl Rows {
         }
     }
 
+    /// Puts `value` into a cell of any row; its old bytes stay until `reset`.
+    pub fn replace(&mut self, row: usize, index: usize, value: Value<'_>) {
+        self.push(value);
+        if let Some(cell) = self.cells.pop() {
+            self.cells[row * self.width + index] = cell;
+        }
+    }
+
+    /// The bytes of all text and blobs, in one piece.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Where in [`Rows::bytes`] a cell's text lies; `None` for a cell that holds no text.
+    pub fn text_at(&self, row: usize, index: usize) -> Option<std::ops::Range<usize>> {
+        match self.cells[row * self.width + index] {
+            Cell::Text { at, len } => Some(at..at + len),
+            _ => None,
+        }
+    }
+
     /// Drops the last row, whole or not.
     pub fn pop_row(&mut self) {
         let keep = self.cells.len().saturating_sub(1) / self.width.max(1) * self.width;

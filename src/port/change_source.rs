@@ -1,6 +1,7 @@
 //! The legacy's changes as they are committed, in order, from a position on.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use crate::base::{Millis, Result};
 use crate::event::Op;
 use crate::mapping::{Mapping, Row, Rows};
 use crate::port::progress::Progress;
+use crate::scan::{Screen, Tally};
 
 /// Where a capture stands: behind the change at `at`, the `count`-th of what lies there. `at` is what the store itself
 /// counts by: a commit's log position, or a change's own number.
@@ -116,6 +118,17 @@ impl Changes {
         })
     }
 
+    /// All images of one table, old and new.
+    pub fn images_mut(&mut self, table: usize) -> &mut Rows {
+        &mut self.tables[table]
+    }
+
+    /// Which of a table's images rows have now.
+    pub fn new_images(&self, table: usize) -> BTreeSet<usize> {
+        let changes = self.changes.iter().filter(|change| change.table == table && change.op != Op::Delete);
+        changes.map(|change| change.row).collect()
+    }
+
     pub fn len(&self) -> usize {
         self.changes.len()
     }
@@ -175,6 +188,11 @@ pub trait ChangeSource: Send + Sync {
     fn watch(&self) -> Result<Option<String>> {
         Ok(None)
     }
+
+    /// As [`crate::port::legacy_source::LegacySource::screen`].
+    fn screen(&self) -> Option<&Screen> {
+        None
+    }
 }
 
 /// One step of an installation in the legacy store: a statement, or a command of its protocol.
@@ -221,6 +239,11 @@ pub trait ChangeReader: Send {
     fn release(&mut self, until: &Position) -> Result<()>;
 
     fn lag(&mut self) -> Result<Lag>;
+
+    /// As [`crate::port::legacy_source::Snapshot::found`].
+    fn found(&mut self) -> Tally {
+        Tally::default()
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::base::{Error, Result};
 use crate::mapping::fit::Unmapped;
 use crate::mapping::{Rows, Table, Value};
 use crate::port::change_source::Position;
+use crate::scan::{Screen, Tally};
 
 /// Where a table's copy stands: the range key (rowid, or the key columns) of the last row read, in the exact form of
 /// event rows. Empty before the first row.
@@ -35,6 +36,11 @@ pub trait LegacySource: Send + Sync {
 
     /// Bytes the legacy must keep for open snapshots (the size of its write-ahead log), watched by replay.
     fn retained_bytes(&self) -> u64;
+
+    /// The scan its rows have passed when they are lent, if any.
+    fn screen(&self) -> Option<&Screen> {
+        None
+    }
 }
 
 /// Rows in a chunk of a scan, unless a store has a better measure.
@@ -77,4 +83,9 @@ pub trait Snapshot: Send {
     /// Fills `rows` (reset first) with the rows after `cursor` in range-key order, up to `max_rows` or about 1 MiB,
     /// and moves the cursor; empty when the table is through.
     fn read(&mut self, table: &Table, cursor: &mut Cursor, max_rows: usize, rows: &mut Rows) -> Result<()>;
+
+    /// What a scan has found in the rows read since it was asked last.
+    fn found(&mut self) -> Tally {
+        Tally::default()
+    }
 }

@@ -68,6 +68,7 @@ pub(super) struct Counts {
     extra: u64,
     changed: u64,
     explained: u64,
+    redacted: u64,
     #[serde(skip_serializing_if = "none")]
     mirrored: u64,
 }
@@ -195,6 +196,7 @@ impl From<&diff::TableCoverage> for Counts {
             changed: table.changed,
             explained: table.explained,
             mirrored: table.mirrored,
+            redacted: table.redacted,
         }
     }
 }

@@ -95,6 +95,7 @@ fn total(tables: &[TableCoverage]) -> TableCoverage {
         sum.changed += table.changed;
         sum.explained += table.explained;
         sum.mirrored += table.mirrored;
+        sum.redacted += table.redacted;
     }
     sum
 }

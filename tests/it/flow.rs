@@ -3,6 +3,7 @@
 mod changes;
 mod codecs;
 mod coverage;
+mod credentials;
 mod demo;
 mod differing;
 mod generated;

@@ -36,7 +36,7 @@ pub(super) fn event(table: &Table, op: Op, row: &[Cell], before: Option<&[Cell]>
     let mut encoder = Encoder::new(table, &Exact, "acc", "acc/sqlite", stamp);
     let before: Option<Row<'_>> = before.as_ref().map(|rows| rows.row(0));
     let change = RowChange { op, row: row.row(0), before, change: &base_change(1), count: 7 };
-    let event = encoder.encode(change).unwrap();
+    let event = encoder.encode(change, &[]).unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     Event {
         key: event.key.to_vec(),

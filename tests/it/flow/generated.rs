@@ -126,6 +126,7 @@ fn there_and_back(seed: u64, folder: &Path) -> u64 {
         today: "2026-01-01",
         rejected: &|_, _| false,
         mirrored: None,
+        redacts: false,
         max_samples: 3,
         progress: &Silent,
     };

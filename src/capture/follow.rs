@@ -73,7 +73,7 @@ impl Follow<'_> {
     /// A log that goes away is waited for, once anything was followed. A commit of no known outcome, and a writer fenced
     /// though nobody has taken its name (a transaction that outlived its time), are settled by opening it again.
     pub fn run(&self, mut quarantine: Option<&mut Quarantined<'_>>) -> Result<Ended> {
-        let mut failures = 0;
+        let (mut failures, mut begun) = (0, false);
         loop {
             let mut came = Came::default();
             let error = match self.attempt(&mut came, quarantine.as_deref_mut()) {
@@ -81,10 +81,11 @@ impl Follow<'_> {
                 ended => return ended,
             };
             failures = if came.worked { 1 } else { failures + 1 };
+            begun |= came.begun;
             let again = match error.kind() {
                 Kind::Unknown => failures <= PROBES,
                 Kind::Fenced => came.begun && failures <= PROBES,
-                Kind::Connect => !self.until_caught_up && (came.begun || failures > 1),
+                Kind::Connect => !self.until_caught_up && (begun || failures > 1),
                 _ => false,
             };
             if !again {
@@ -94,12 +95,14 @@ impl Follow<'_> {
             if error.kind() != Kind::Unknown {
                 self.pause(PAUSE * failures.min(10))?;
             }
-            // Whoever has taken over is let be: its checkpoint, or the run lock, names it.
-            self.progress.check()?;
-            let newest = if came.begun { self.require_newest() } else { Ok(()) };
-            match newest.and_then(|()| (self.alone)()) {
-                Err(other) if error.kind() == Kind::Connect && other.kind() == Kind::Connect => {}
-                newest => newest?,
+            // Whoever has taken over is let be: its checkpoint, or the run lock, names it. A log that cannot tell is asked
+            // until it can, because opening the writer would fence.
+            while let Err(other) = if begun { self.require_newest() } else { Ok(()) }.and_then(|()| (self.alone)()) {
+                if other.kind() != Kind::Connect || self.until_caught_up {
+                    return Err(other);
+                }
+                self.progress.reconnecting();
+                self.pause(PAUSE * failures.min(10))?;
             }
             self.progress.note(&format!("{error}; asking the log what it has"));
         }

@@ -35,6 +35,9 @@ enum State {
     Dead(Kind),
 }
 
+/// A transaction is lost with its connection; the log is not.
+const LOST: &str = "nothing of this transaction was committed: run the same command again once the brokers answer";
+
 pub(super) struct KafkaWriter {
     cluster: Arc<Cluster>,
     producer: ThreadedProducer<Listener>,
@@ -114,6 +117,10 @@ impl KafkaWriter {
             ))
     }
 
+    fn cause_or(&self, code: Code) -> String {
+        self.listener().cause().unwrap_or_else(|| code.to_string())
+    }
+
     /// Remembers an error: after a fatal one the producer can do nothing more.
     fn broken(&mut self, error: Error) -> Error {
         self.state = match self.producer.client().fatal_error() {
@@ -190,12 +197,7 @@ impl KafkaWriter {
         let error = fault::needs(self.error(&what, code), "Write on the topic");
         // No connection in the end is one more way to fail here: the transaction is lost, not the log.
         let error = match error.kind() {
-            Kind::Connect => {
-                let cause = self.listener().cause().unwrap_or_else(|| code.to_string());
-                Error::failed(what).because(cause).hint(
-                    "nothing of this transaction was committed: run the same command again once the brokers answer",
-                )
-            }
+            Kind::Connect => Error::connect(what).because(self.cause_or(code)).hint(LOST),
             _ => error,
         };
         Err(self.broken(error))
@@ -237,6 +239,10 @@ impl KafkaWriter {
             }
             if told.txn_requires_abort() {
                 let error = self.error("the transaction cannot be committed", code);
+                let error = match error.kind() {
+                    Kind::Failed => Error::connect("the transaction was lost").because(self.cause_or(code)).hint(LOST),
+                    _ => error,
+                };
                 return Err(self.broken(error));
             }
             if !told.is_retriable() || Instant::now() >= deadline {
@@ -247,7 +253,7 @@ impl KafkaWriter {
 
     fn undecided(&mut self, code: Code) -> Error {
         self.state = State::Dead(Kind::Unknown);
-        let cause = self.listener().cause().unwrap_or_else(|| code.to_string());
+        let cause = self.cause_or(code);
         Error::unknown(format!("whether the last transaction of '{}' was committed is not known", self.name))
             .because(cause)
             .hint("open the writer again: its checkpoint tells")

@@ -1,0 +1,65 @@
+//! A clock that steps back under a follow.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use crossfade::base::Millis;
+use crossfade::capture::{Ended, Follow};
+use crossfade::event::codec::Exact;
+use crossfade::port::progress::Progress;
+
+use crate::support::flow::now;
+use crate::support::follow::{Bench, MIGRATION};
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<(u64, Millis)>>);
+
+impl Progress for Heard {
+    fn lag(&self, changes: u64, age: Millis) {
+        self.0.lock().unwrap().push((changes, age));
+    }
+}
+
+#[test]
+fn i03_a_clock_that_steps_back_changes_neither_ids_nor_order_nor_lag() {
+    let mut bench = Bench::of("CREATE TABLE t (id INTEGER PRIMARY KEY, body TEXT);");
+    bench.install();
+    bench.replay();
+    for round in 0..6 {
+        bench.run(&format!(
+            "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+             INSERT INTO t SELECT i, '{round}' FROM n WHERE true
+                 ON CONFLICT (id) DO UPDATE SET body = excluded.body"
+        ));
+    }
+    // Each look at it finds it a minute earlier than the one before, from an hour ago on.
+    let clock = AtomicI64::new(now() - 3_600_000);
+    let heard = Heard::default();
+    let outbox = bench.outbox();
+    let follow = Follow {
+        source: &outbox,
+        log: &bench.log,
+        mapping: &bench.mapping,
+        codec: &Exact,
+        migration: MIGRATION,
+        instance: "follow",
+        until_caught_up: true,
+        alone: &|| Ok(()),
+        progress: &heard,
+        now: &|| clock.fetch_sub(60_000, Ordering::SeqCst),
+    };
+    assert!(matches!(follow.run(None).unwrap(), Ended::CaughtUp(state) if state.events == 6_000));
+    let heard = heard.0.into_inner().unwrap();
+    assert!(heard.iter().any(|(changes, _)| *changes >= 2_000), "{heard:?}");
+    assert!(heard.iter().all(|(_, age)| *age == 0), "a change of the future has no age: {heard:?}");
+    let told = bench.told();
+    let ids: std::collections::BTreeSet<&str> = told.iter().map(|event| event.id.as_str()).collect();
+    assert_eq!((ids.len(), told.len()), (6_000, 6_000));
+    let bodies: Vec<&str> = told
+        .iter()
+        .filter(|event| event.value["row"]["id"] == 7)
+        .map(|event| event.value["row"]["body"].as_str().unwrap())
+        .collect();
+    assert_eq!(bodies, ["0", "1", "2", "3", "4", "5"]);
+    bench.assert_followed();
+}

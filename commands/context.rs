@@ -31,6 +31,7 @@ use crossfade::port::registry::Registry;
 use crossfade::port::row_store::RowStore;
 use crossfade::port::topic_admin::TopicAdmin;
 use crossfade::postgres::decoding::{Limits, PostgresDecoding};
+use crossfade::postgres::outbox::PostgresOutbox;
 use crossfade::postgres::sink::PostgresSink;
 use crossfade::postgres::store::PostgresStore;
 use crossfade::postgres::{Login, PostgresSource};
@@ -161,14 +162,27 @@ impl Context {
             (Store::Sqlite(_), Some(Capturing::Decoding)) => {
                 Err(Error::config("a SQLite file has no log of changes to decode").hint("--mode outbox"))
             }
-            (Store::Postgres(store), None | Some(Capturing::Decoding)) => {
-                let limits = Limits { warn: store.slot_mb.0 * 1_000_000, drop: store.slot_mb.1 * 1_000_000 };
-                let (login, mapping) = (login(store)?, Arc::clone(&self.mapping));
-                Ok(Box::new(PostgresDecoding::new(login, &self.config.migration, mapping, limits)))
-            }
-            (Store::Postgres(_), Some(Capturing::Outbox)) => {
-                Err(Error::refused("an outbox in PostgreSQL is not made by this version")
-                    .hint("--mode decoding, or compare in passes: --mode reconcile"))
+            (Store::Postgres(store), mode) => {
+                let (login, migration) = (login(store)?, &self.config.migration);
+                let installed = match crossfade::postgres::capture::installed(&login, migration)?.as_deref() {
+                    Some("outbox") => Some(Capturing::Outbox),
+                    Some(_) => Some(Capturing::Decoding),
+                    None => None,
+                };
+                if let (Some(wanted), Some(installed)) = (mode, installed)
+                    && wanted != installed
+                {
+                    return Err(Error::refused("this migration's changes are captured in another way already")
+                        .hint("take that away first: crossfade follow --uninstall"));
+                }
+                let mapping = Arc::clone(&self.mapping);
+                match mode.or(installed) {
+                    Some(Capturing::Outbox) => Ok(Box::new(PostgresOutbox::new(login, migration, mapping))),
+                    _ => {
+                        let limits = Limits { warn: store.slot_mb.0 * 1_000_000, drop: store.slot_mb.1 * 1_000_000 };
+                        Ok(Box::new(PostgresDecoding::new(login, migration, mapping, limits)))
+                    }
+                }
             }
         }
     }

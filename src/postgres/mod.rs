@@ -6,6 +6,7 @@ pub mod decoding;
 mod fault;
 mod form;
 pub mod mark;
+pub mod outbox;
 mod plan;
 mod read;
 mod server;

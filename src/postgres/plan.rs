@@ -26,6 +26,9 @@ pub(super) struct Plan {
     pub(super) pages: Option<(String, String)>,
     /// Every row.
     pub(super) all: String,
+    /// The select list over a row `t`, and what joins its parents to it.
+    pub(super) cells: String,
+    pub(super) joins: String,
 }
 
 /// One parent row in a select list, by places in it.
@@ -104,6 +107,8 @@ impl Plan {
                 )
             }),
             all: select,
+            cells: cells.join(", "),
+            joins,
             forms,
             levels,
             range,

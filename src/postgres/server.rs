@@ -60,6 +60,13 @@ impl Login {
         ))
     }
 
+    /// A session that makes and empties what captures changes in the legacy's database.
+    pub(super) fn keeper(&self) -> Result<Client> {
+        self.connect(&format!(
+            "{FORMS} SET synchronous_commit = off; SET statement_timeout = 0; SET client_min_messages = warning;"
+        ))
+    }
+
     /// A session that writes into the legacy's own tables. One that stands still inside a transaction is ended.
     pub(super) fn legacy_writer(&self) -> Result<Client> {
         self.connect(&format!(

@@ -5,6 +5,7 @@ mod across;
 mod capture;
 mod faults;
 mod init;
+mod outbox;
 mod reading;
 mod resumes;
 mod store;

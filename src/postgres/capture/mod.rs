@@ -9,3 +9,9 @@ pub use installed::{Installed, Names, position};
 pub use mark::{Mark, lsn};
 pub use seen::{Seen, widen};
 pub use settle::{Holders, settle};
+
+/// The kind of capture a migration has installed, ready or not: `decoding` or `outbox`.
+pub fn installed(login: &super::Login, migration: &str) -> crate::base::Result<Option<String>> {
+    let installed = Installed::read(&mut login.reader()?, login, &Names::new(migration))?;
+    Ok(installed.map(|installed| installed.kind))
+}

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use crossfade::base::Millis;
 use crossfade::capture::{Ended, Follow};
 use crossfade::event::codec::Exact;
+use crossfade::port::change_source::Lag;
 use crossfade::port::progress::Progress;
 
 use crate::support::flow::now;
@@ -15,8 +16,8 @@ use crate::support::follow::{Bench, MIGRATION};
 struct Heard(Mutex<Vec<(u64, Millis)>>);
 
 impl Progress for Heard {
-    fn lag(&self, changes: u64, age: Millis) {
-        self.0.lock().unwrap().push((changes, age));
+    fn lag(&self, lag: Lag, age: Millis) {
+        self.0.lock().unwrap().push((lag.changes, age));
     }
 }
 

@@ -115,7 +115,7 @@ pub(crate) fn run(args: &FollowArgs, context: &Context) -> Result<Exit> {
             loop {
                 match follow(args, context, log.as_ref(), capture.as_ref(), &progress, quarantine.as_deref_mut())? {
                     Ended::CaughtUp(state) => {
-                        told.state = Some(state);
+                        told.state = Some(*state);
                         break;
                     }
                     Ended::Reconcile(why) => {

@@ -35,7 +35,7 @@ pub struct Follow<'a> {
 /// How a follow ended, other than by an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    CaughtUp(FollowState),
+    CaughtUp(Box<FollowState>),
     /// Changes alone cannot keep the fold equal: a reconcile must come first, and why.
     Reconcile(String),
 }
@@ -62,7 +62,7 @@ struct Came {
 
 /// Where a follow may begin.
 enum Start {
-    At(FollowState),
+    At(Box<FollowState>),
     Reconcile(String),
 }
 
@@ -250,7 +250,7 @@ impl Follow<'_> {
             return Ok(Start::Reconcile(why.to_owned()));
         };
         state.position = position;
-        Ok(Start::At(state))
+        Ok(Start::At(Box::new(state)))
     }
 }
 

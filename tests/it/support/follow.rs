@@ -122,7 +122,7 @@ impl Bench {
     pub fn follow(&mut self) -> FollowState {
         loop {
             match self.try_follow().unwrap() {
-                Ended::CaughtUp(state) => return state,
+                Ended::CaughtUp(state) => return *state,
                 Ended::Reconcile(why) => {
                     self.reconciles += 1;
                     assert!(self.reconciles < 1000, "{why}");

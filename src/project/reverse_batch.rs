@@ -6,10 +6,13 @@ use super::reverse::{Reversed, commit};
 use crate::base::{Error, Result};
 use crate::event::Op;
 use crate::mapping::{Mapping, Rows};
-use crate::port::boundary::boundary;
+use crate::port::boundary::{boundary, rows};
 use crate::port::event_log::Positions;
 use crate::port::legacy_sink::{Image, Kept, SinkWriter};
 use crate::port::owners::RowKey;
+
+/// Rows in one transaction, where the clock does not end it before: a batch, or less when the crash suite asks for it.
+const PART_ROWS: u64 = 2_000;
 
 /// Events of rows to be written, in log order.
 pub(super) struct Pending {
@@ -116,12 +119,15 @@ impl Pending {
         let puts = (0..mapping.tables.len()).flat_map(|table| of(table, false));
         let deletes = (0..mapping.tables.len()).rev().flat_map(|table| of(table, true));
         writer.begin(true)?;
+        let mut written = 0;
         for event in puts.chain(deletes) {
             if writer.write(event.key.0, self.image(event))?.is_some() {
                 writer.rollback();
                 return Ok(false);
             }
-            if writer.due() {
+            written += 1;
+            if writer.due() || written >= rows(PART_ROWS).div_ceil(4) {
+                written = 0;
                 boundary("reverse.before-part");
                 if writer.commit(None)?.is_some() {
                     return Ok(false);

@@ -1,6 +1,8 @@
 //! Reverse: rows of sessions that events own, back in the legacy's own tables; and who may write them.
 
+mod crash;
 mod foreign;
 mod paused;
+mod postgres;
 mod refused;
 mod sqlite;

@@ -177,9 +177,11 @@ impl PostgresSinkWriter {
             let at: i64 = self.client.query_one(&sql, &[]).map_err(&failed)?.get(0);
             let gap = largest.saturating_sub(at);
             if gap > STEPS {
-                self.client.query("SELECT setval($1::text::regclass, $2)", &[sequence, &largest]).map_err(&failed)?;
+                self.client
+                    .query("SELECT setval($1::text::regclass, $2::bigint)", &[sequence, &largest])
+                    .map_err(&failed)?;
             } else if gap > 0 {
-                let sql = "SELECT count(nextval($1::text::regclass)) FROM generate_series(1, $2)";
+                let sql = "SELECT count(nextval($1::text::regclass)) FROM generate_series(1, $2::bigint)";
                 self.client.query(sql, &[sequence, &gap]).map_err(&failed)?;
             }
         }

@@ -11,6 +11,7 @@ pub mod legacy_source;
 pub mod memory_admin;
 pub mod memory_log;
 pub mod memory_registry;
+pub mod memory_sink;
 pub mod owners;
 pub mod progress;
 pub mod registry;

@@ -1,5 +1,6 @@
 //! Reverse: rows of sessions that events own, back in the legacy's own tables; and who may write them.
 
+mod contract;
 mod crash;
 mod foreign;
 mod paused;

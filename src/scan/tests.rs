@@ -215,7 +215,6 @@ fn no_sign_begins_within_another() {
 
 #[test]
 fn a_hostile_text_takes_no_time() {
-    let began = std::time::Instant::now();
     for piece in [
         "eyJ",
         "token=",
@@ -229,10 +228,12 @@ fn a_hostile_text_takes_no_time() {
         "token=a1",
         "xoxb-",
     ] {
-        let text = piece.repeat((1 << 18) / piece.len());
+        let began = std::time::Instant::now();
+        let text = piece.repeat((1 << 17) / piece.len());
         masked(Value::text(&text));
+        // Looking from every sign to the end would take several times as long on any machine.
+        assert!(began.elapsed() < std::time::Duration::from_secs(10), "{piece}: {:?}", began.elapsed());
     }
-    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
 proptest::proptest! {

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crossfade::acc;
 use crossfade::base::{Error, Kind, Millis, Result};
@@ -13,6 +13,8 @@ use crossfade::config::{Config, Home, KafkaHome, PostgresStore as PostgresStoreA
 use crossfade::control::{Holder, Lock, Process, missing_topics};
 use crossfade::demo::{self, Sizes};
 use crossfade::embedded::{EmbeddedLog, nothing_yet};
+use crossfade::files::FilesSource;
+use crossfade::http::{Export, HttpSource};
 use crossfade::journal::{SqliteJournal, contains};
 use crossfade::kafka::{KafkaAdmin, KafkaLog, KafkaSettings, Secret, Security};
 pub(crate) use crossfade::mapping::fit::Unmapped;
@@ -89,8 +91,17 @@ pub(crate) enum Capturing {
     Decoding,
 }
 
-/// Waits at most as long as it is told; says whether anything may have happened.
-pub(crate) type Wait = dyn FnMut(Duration) -> Result<bool>;
+/// How ACC's server lists its sessions: oldest first, so that new ones come last.
+const EXPORT: Export = Export {
+    list: "/api/sessions",
+    order: "&sortBy=startTime&sortOrder=asc",
+    items: "sessions",
+    total: "total",
+    id: "id",
+    document: "/export",
+    invented: acc::INVENTED,
+    cut: (50, "endTime"),
+};
 
 /// One migration, wired.
 pub(crate) struct Context {
@@ -108,8 +119,12 @@ impl Context {
         let config = load_config(file)?;
         let mapping = match &config.mapping {
             Some(path) => Mapping::parse(&path.display().to_string(), &read_text(path)?)?,
-            None if matches!(config.legacy, Store::Postgres(_)) => acc::postgres_mapping()?,
-            None => acc::mapping()?,
+            None => match config.legacy {
+                Store::Sqlite(_) => acc::mapping()?,
+                Store::Postgres(_) => acc::postgres_mapping()?,
+                Store::Files(_) => acc::files_mapping()?,
+                Store::Http(_) => acc::http_mapping()?,
+            },
         };
         let wished = config.wishes.topics.iter();
         let mapping =
@@ -137,6 +152,8 @@ impl Context {
                 let source = PostgresSource::open(login(store)?, Arc::clone(&self.mapping))?;
                 Box::new(source.followed(&self.config.migration))
             }
+            Store::Files(folder) => Box::new(FilesSource::open(folder, Arc::clone(&self.mapping), acc::FILES)?),
+            Store::Http(url) => Box::new(HttpSource::open(url, Arc::clone(&self.mapping), acc::HTTP, EXPORT)?),
         };
         Ok(Box::new(ScreenedSource::new(source, Arc::clone(&self.screen))))
     }
@@ -184,28 +201,19 @@ impl Context {
                     }
                 }
             }
-        }
-    }
-
-    /// Waits, no longer than asked for, until the legacy may have changed.
-    pub(crate) fn wake(&self) -> Result<Box<Wait>> {
-        Ok(match &self.config.legacy {
-            Store::Sqlite(_) => {
-                let mut wake = self.sqlite_source(false)?.wake()?;
-                Box::new(move |at_most| wake.wait(at_most))
+            (Store::Files(_) | Store::Http(_), _) => {
+                Err(Error::refused("nothing records this legacy's changes: it is no database")
+                    .hint("follow it by comparing: crossfade follow --mode reconcile"))
             }
-            // A server does not say without being asked to: it may have changed at any time.
-            Store::Postgres(_) => Box::new(|at_most| {
-                std::thread::sleep(at_most);
-                Ok(true)
-            }),
-        })
+        }
     }
 
     pub(crate) fn legacy_name(&self) -> String {
         match &self.config.legacy {
             Store::Sqlite(path) => path.display().to_string(),
             Store::Postgres(store) => store.place.describe(),
+            Store::Files(folder) => folder.display().to_string(),
+            Store::Http(url) => url.clone(),
         }
     }
 
@@ -215,6 +223,10 @@ impl Context {
         Ok(match &self.config.legacy {
             Store::Sqlite(path) => Box::new(SqliteSink::new(path, migration, Arc::clone(&self.mapping))),
             Store::Postgres(store) => Box::new(PostgresSink::new(login(store)?, migration, Arc::clone(&self.mapping))),
+            Store::Files(_) | Store::Http(_) => {
+                return Err(Error::refused("this legacy has no tables to write back to: it is no database")
+                    .hint("give it a SQL store before events own anything of it"));
+            }
         })
     }
 
@@ -223,6 +235,7 @@ impl Context {
             Store::Sqlite(path) => Box::new(SqliteStore::new(path)),
             // A projection is this tool's own: no query on it is too long.
             Store::Postgres(store) => Box::new(PostgresStore::new(Login { statement_timeout_ms: 0, ..login(store)? })),
+            Store::Files(_) | Store::Http(_) => return Err(Error::config("no projection can be kept there")),
         })
     }
 

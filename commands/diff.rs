@@ -85,6 +85,8 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
     let mut look = 1;
     let (mut outcome, state) = loop {
         let mut findings = coverage_findings(context, &unmapped);
+        let unseen = source.blind().into_iter().map(|blind| format!("what is read does not show {blind}"));
+        findings.extend(unseen.map(|text| finding("not-seen", Severity::Note, text)));
         let mut facts = vec![("legacy".to_owned(), source.describe()), ("log".to_owned(), log.describe())];
         let state = replay_findings(context, log.as_ref(), &mut findings, &mut facts)?;
         let from = state.as_ref().map(ReplayState::begins_at).unwrap_or_default();

@@ -205,11 +205,16 @@ fn passes(
     log: &dyn EventLog,
     mut quarantine: Option<&mut Quarantined<'_>>,
 ) -> Result<Told> {
-    let mut wake = context.wake()?;
-    for blind in BLIND {
+    let source = context.source(false)?;
+    let Some(mut wake) = source.wake()? else {
+        return Err(Error::refused(format!("{} does not tell of changes", source.describe()))
+            .hint("bring its later changes over with: crossfade replay"));
+    };
+    let blind: Vec<String> = BLIND.map(str::to_owned).into_iter().chain(source.blind()).collect();
+    for blind in &blind {
         context.ui.note(format!("not seen: {blind}"));
     }
-    announce(context, log)?;
+    announce(context, log, blind)?;
     let progress = context.progress();
     let mut told = Told::default();
     loop {
@@ -225,13 +230,13 @@ fn passes(
         let mut changed = false;
         while !changed || begun.elapsed() < Duration::from_secs(args.every) {
             progress.check()?;
-            changed |= wake(Duration::from_millis(100))?;
+            changed |= wake.wait(Duration::from_millis(100))?;
         }
     }
 }
 
 /// Keeps the mode in the log, for verdicts, and stops an older follow.
-fn announce(context: &Context, log: &dyn EventLog) -> Result<()> {
+fn announce(context: &Context, log: &dyn EventLog, blind: Vec<String>) -> Result<()> {
     let migration = &context.config.migration;
     let Some((replay, _)) = ReplayState::read(log, migration)? else {
         return Err(
@@ -243,7 +248,7 @@ fn announce(context: &Context, log: &dyn EventLog) -> Result<()> {
     let own = own.filter(|own| own.generation == replay.generation).unwrap_or_default();
     let state = FollowState {
         mode: "reconcile".to_owned(),
-        blind: BLIND.map(str::to_owned).to_vec(),
+        blind,
         generation: replay.generation,
         count: own.count.max(replay.count),
         events: own.events,

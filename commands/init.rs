@@ -10,6 +10,7 @@ use crossfade::base::{Error, Result};
 use crossfade::config::{Postgres, PostgresStore};
 use crossfade::mapping::Types;
 use crossfade::mapping::init::{Schema, init};
+use crossfade::scan::mask;
 use serde_json::json;
 
 use crate::context::{command_of, describe_file, describe_server, unsafe_live, write_text};
@@ -123,10 +124,14 @@ fn look(from: &str, folder: &Path) -> Result<Looked> {
         Some(("sqlite", path)) if !path.is_empty() => look_at_file(Path::new(path), folder),
         Some(("postgres" | "postgresql", _)) => look_at_server(from, folder),
         _ => {
-            let message = format!("'--from' is sqlite:FILE or postgres://user@host/database, found '{from}'");
+            let message = format!("'--from' is sqlite:FILE or postgres://user@host/database, found '{}'", mask(from));
             let hint = match from.split_once(':') {
                 None if !from.is_empty() => format!("write --from sqlite:{from}"),
-                _ => "this version reads SQLite files and PostgreSQL; other kinds of stores come later".to_owned(),
+                Some(("files" | "http" | "https", _)) => format!(
+                    "it is the same for all of these: write crossfade.yaml with version: 1, migration: NAME, legacy: {{preset: acc, store: \"{}\"}}",
+                    mask(from)
+                ),
+                _ => "it looks at SQLite files and PostgreSQL schemas".to_owned(),
             };
             Err(Error::config(message).hint(hint))
         }

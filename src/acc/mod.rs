@@ -1,9 +1,13 @@
-//! The only room that knows ACC: its mapping.
+//! The only room that knows ACC: its mappings, and the shapes of its documents.
+
+mod documents;
 
 use std::collections::BTreeMap;
 
 use crate::base::Result;
 use crate::mapping::{Mapping, Raw, Types};
+
+pub use documents::{FILES, FILES_MAPPING, HTTP, HTTP_MAPPING, INVENTED, files_mapping, http_mapping};
 
 /// The preset's mapping file.
 pub const MAPPING: &str = include_str!("mapping.yaml");

@@ -7,7 +7,7 @@ use crate::base::{Error, Result};
 use crate::mapping::fit::Unmapped;
 use crate::mapping::{Mapping, Rows, Table, Value};
 use crate::port::change_source::{ChangeReader, ChangeSource, Changes, Lag, Position};
-use crate::port::legacy_source::{Cursor, Keep, LegacySource, Place, Snapshot};
+use crate::port::legacy_source::{Cursor, Keep, LegacySource, Place, Snapshot, Wake};
 use crate::scan::{Mode, Scratch, Screen, Tally, redacted};
 
 /// A legacy store whose rows are scanned as they are read; unless the scan only reports, they hold no credential then.
@@ -42,6 +42,14 @@ impl LegacySource for ScreenedSource {
 
     fn retained_bytes(&self) -> u64 {
         self.source.retained_bytes()
+    }
+
+    fn blind(&self) -> Vec<String> {
+        self.source.blind()
+    }
+
+    fn wake(&self) -> Result<Option<Box<dyn Wake>>> {
+        self.source.wake()
     }
 
     fn screen(&self) -> Option<&Screen> {

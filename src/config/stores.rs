@@ -20,6 +20,10 @@ const SLOT_MB: (u64, u64) = (1_000, 10_000);
 pub enum Store {
     Sqlite(PathBuf),
     Postgres(PostgresStore),
+    /// A folder of session files.
+    Files(PathBuf),
+    /// The address of a server that exports sessions.
+    Http(String),
 }
 
 /// A PostgreSQL store and what a connection to it needs; files are read by whoever connects.
@@ -41,7 +45,7 @@ impl Store {
     pub fn file(&self) -> Option<&Path> {
         match self {
             Store::Sqlite(path) => Some(path),
-            Store::Postgres(_) => None,
+            _ => None,
         }
     }
 }
@@ -76,14 +80,25 @@ impl Loader<'_> {
                     slot_mb: SLOT_MB,
                 })
             }
+            Some(("files", path)) if !path.is_empty() && name != "projection" => Store::Files(self.folder.join(path)),
+            Some(("http" | "https", rest)) if name != "projection" => {
+                let host = rest.strip_prefix("//").unwrap_or_default();
+                let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'@' | b'?' | b'#');
+                if host.is_empty() || host.starts_with('/') || !host.bytes().all(plain) {
+                    let message =
+                        format!("'{name}' is the address of the server alone, without user, password or query");
+                    return Err(refuse(message).hint("write http://127.0.0.1:4001"));
+                }
+                Store::Http(text.trim_end_matches('/').to_owned())
+            }
             Some((kind @ ("files" | "http" | "https"), _)) => {
-                return Err(refuse(format!(
-                    "'{name}': this version reads sqlite:FILE and postgres://…; '{kind}' stores come later"
-                )));
+                let message = format!("'{name}' cannot be a '{kind}' store: nothing is written there");
+                return Err(refuse(message).hint("write sqlite:FILE or postgres://user@host/database"));
             }
             _ => {
+                let more = if name == "projection" { "" } else { ", files:FOLDER or http://host:port" };
                 return Err(refuse(format!(
-                    "'{name}' is sqlite:FILE or postgres://user@host/database, found '{text}'"
+                    "'{name}' is sqlite:FILE or postgres://user@host/database{more}, found '{text}'"
                 )));
             }
         };
@@ -98,11 +113,11 @@ impl Loader<'_> {
                     self.note(name, "***", origin);
                 }
             }
-            (Store::Sqlite(_), Some(file)) => {
-                let message = format!("'{key}' belongs to a PostgreSQL store; a SQLite file has no password");
+            (_, Some(file)) => {
+                let message = format!("'{key}' belongs to a PostgreSQL store; no other has a password");
                 return Err(yaml::refuse_at(&self.name, file, message));
             }
-            (Store::Sqlite(_), None) => {}
+            (_, None) => {}
         }
         Ok(store)
     }

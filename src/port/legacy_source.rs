@@ -1,5 +1,7 @@
 //! The legacy store, read only, one consistent snapshot at a time.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Result};
@@ -37,10 +39,26 @@ pub trait LegacySource: Send + Sync {
     /// Bytes the legacy must keep for open snapshots (the size of its write-ahead log), watched by replay.
     fn retained_bytes(&self) -> u64;
 
+    /// What reading it cannot see, one sentence each.
+    fn blind(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Notices changes, where the store lets one; then it can be followed by comparing.
+    fn wake(&self) -> Result<Option<Box<dyn Wake>>> {
+        Ok(None)
+    }
+
     /// The scan its rows have passed when they are lent, if any.
     fn screen(&self) -> Option<&Screen> {
         None
     }
+}
+
+/// Notices that a store may have changed.
+pub trait Wake {
+    /// Whether it may have changed since the last look; waits for that no longer than `at_most`. The first look says yes.
+    fn wait(&mut self, at_most: Duration) -> Result<bool>;
 }
 
 /// Rows in a chunk of a scan, unless a store has a better measure.

@@ -5,6 +5,7 @@ pub mod boundary;
 pub mod change_source;
 pub mod event_log;
 pub mod group;
+pub mod held_rows;
 pub mod journal;
 pub mod legacy_sink;
 pub mod legacy_source;

@@ -18,7 +18,7 @@ use crate::base::{Error, Result};
 use crate::mapping::fit::{Unmapped, find, fits, unmapped};
 use crate::mapping::{Carried, KeyText, Mapping, Rows, Table, Types, Value};
 use crate::port::change_source::Position;
-use crate::port::legacy_source::{Cursor, Keep, LegacySource, Place, Snapshot};
+use crate::port::legacy_source::{Cursor, Keep, LegacySource, Place, Snapshot, Wake};
 
 /// A query along a key is meant to take no longer; the next one asks for fewer rows.
 const BUDGET: Duration = Duration::from_millis(500);
@@ -119,9 +119,23 @@ impl LegacySource for PostgresSource {
         Ok(Box::new(self.open_snapshot()?))
     }
 
+    fn wake(&self) -> Result<Option<Box<dyn Wake>>> {
+        Ok(Some(Box::new(AnyTime)))
+    }
+
     /// A snapshot makes the server keep dead rows, which no number of bytes tells of, and no log.
     fn retained_bytes(&self) -> u64 {
         0
+    }
+}
+
+/// A server does not say without being asked to: it may have changed at any time.
+struct AnyTime;
+
+impl Wake for AnyTime {
+    fn wait(&mut self, at_most: Duration) -> Result<bool> {
+        std::thread::sleep(at_most);
+        Ok(true)
     }
 }
 

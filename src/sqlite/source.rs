@@ -49,11 +49,6 @@ impl SqliteSource {
         Self { outbox: Some(outbox), ..self }
     }
 
-    /// Tells when the file has changed.
-    pub fn wake(&self) -> Result<Wake> {
-        Wake::new(&self.path)
-    }
-
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -110,6 +105,10 @@ impl LegacySource for SqliteSource {
         let (path, mapping) = (self.path.clone(), Arc::clone(&self.mapping));
         let outbox = self.outbox.clone();
         Ok(Box::new(SqliteSnapshot { connection, path, mapping, schema, plans: HashMap::new(), outbox }))
+    }
+
+    fn wake(&self) -> Result<Option<Box<dyn crate::port::legacy_source::Wake>>> {
+        Ok(Some(Box::new(Wake::new(&self.path)?)))
     }
 
     fn retained_bytes(&self) -> u64 {

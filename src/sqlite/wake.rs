@@ -7,6 +7,7 @@ use rusqlite::Connection;
 
 use super::error::{explain, open_read_only};
 use crate::base::Result;
+use crate::port::legacy_source::Wake as Waking;
 
 /// `data_version` of a connection kept for it; the first look always says yes.
 pub struct Wake {
@@ -22,9 +23,10 @@ impl Wake {
     pub(super) fn new(path: &Path) -> Result<Self> {
         Ok(Self { path: path.to_owned(), connection: open_read_only(path)?, seen: None })
     }
+}
 
-    /// Whether another connection has committed since the last look; waits for it no longer than `at_most`.
-    pub fn wait(&mut self, at_most: Duration) -> Result<bool> {
+impl Waking for Wake {
+    fn wait(&mut self, at_most: Duration) -> Result<bool> {
         let began = Instant::now();
         loop {
             let version = self.connection.query_row("PRAGMA data_version", [], |row| row.get(0));

@@ -14,6 +14,7 @@ mod cli;
 mod compat;
 mod contract;
 mod crash;
+mod documents;
 mod events;
 mod flow;
 mod follow;

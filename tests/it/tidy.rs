@@ -29,6 +29,7 @@ const ROOMS: &[(&str, Floor)] = &[
     ("acc", Floor::Rules),
     ("plan", Floor::Rules),
     ("scan", Floor::Rules),
+    ("document", Floor::Rules),
     ("contract", Floor::Rules),
     ("ownership", Floor::Rules),
     ("port", Floor::Ports),
@@ -45,6 +46,8 @@ const ROOMS: &[(&str, Floor)] = &[
     ("postgres", Floor::Adapters),
     ("journal", Floor::Adapters),
     ("registry", Floor::Adapters),
+    ("files", Floor::Adapters),
+    ("http", Floor::Adapters),
 ];
 
 /// Rooms of one floor that may touch: the first stands on the second.
@@ -59,7 +62,10 @@ const NEIGHBOURS: &[(&str, &str)] = &[
     ("config", "plan"),
     ("config", "scan"),
     ("acc", "mapping"),
+    ("acc", "document"),
     ("scan", "mapping"),
+    ("document", "mapping"),
+    ("document", "scan"),
     ("plan", "mapping"),
     ("plan", "diff"),
     ("plan", "event"),

@@ -47,7 +47,7 @@ fn impossible_values_are_refused() {
         "projection: sqlight:x.db\n",
         &["crossfade.yaml:6:13: 'projection' is sqlite:FILE or postgres://user@host/database, found 'sqlight:x.db'"],
     );
-    config("projection: http://h/d\n", &["crossfade.yaml:6:13: ", "'http' stores come later"]);
+    config("projection: http://h/d\n", &["crossfade.yaml:6:13: ", "cannot be a 'http' store"]);
     config("projection: postgres://h/d\n", &["crossfade.yaml:6:13: 'projection': the URL names no user", "help: "]);
     config(
         "projection: postgres://u:p@h/d\n",

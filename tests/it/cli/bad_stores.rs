@@ -164,7 +164,7 @@ fn init_refuses_what_it_cannot_map_and_writes_nothing() {
     init("sqlite:noise.db", 2, &["'noise.db' is not a SQLite database", "help: "]);
     init("sqlite:empty.db", 3, &["'empty.db' has no table that can be mapped", "help: "]);
     init("legacy.db", 2, &["write --from sqlite:legacy.db"]);
-    init("files:.claude-sessions", 2, &["other kinds of stores come later"]);
+    init("files:.claude-sessions", 2, &["store: \"files:.claude-sessions\""]);
     init("postgres://localhost/shop", 2, &["the URL names no user", "help: postgres://user@host"]);
     let ran = refuses(
         &shop,

@@ -264,3 +264,8 @@ pub fn committed(migration: &Migration, replay: &mut Child) {
 pub fn now() -> Millis {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as Millis
 }
+
+/// Events of the replay's writer that are committed.
+pub fn committed_count(migration: &Migration) -> u64 {
+    ReplayState::read(open_log(migration).as_ref(), &migration.name).unwrap().map_or(0, |(state, _)| state.count)
+}

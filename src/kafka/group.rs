@@ -84,6 +84,7 @@ impl GroupReader for KafkaMember {
     }
 
     fn start(&mut self, from: &Positions) -> Result<()> {
+        let asked = self.given.is_some();
         let given = self.given.take().unwrap_or_default();
         if let Some((topic, partition)) = given.iter().find(|place| !from.contains_key(*place)) {
             return Err(Error::failed(format!("{topic}[{partition}] was given and is not begun")));
@@ -97,6 +98,10 @@ impl GroupReader for KafkaMember {
         let own = |place: &Place| given.contains(place) || again.contains(place);
         let from = from.iter().filter(|(place, _)| own(place)).map(|(place, at)| (place.clone(), *at)).collect();
         let list = self.reader.split(&from)?;
+        // Not asked for, an assignment of nothing would mix into whatever the client is at.
+        if !asked && list.count() == 0 {
+            return Ok(());
+        }
         self.reader.consumer().incremental_assign(&list).map_err(|error| cannot(&error))
     }
 

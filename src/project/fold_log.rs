@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use super::lag::Standing;
 use crate::base::{Error, Kind, Millis, Result};
 use crate::event::{Decoder, Envelope, Op, Sequence};
 use crate::fold::LastEvent;
@@ -19,8 +20,6 @@ const REBUILD_ROWS: u64 = 50_000;
 pub(super) const LIVE_ROWS: u64 = 2_000;
 pub(super) const READ_RECORDS: usize = 2_000;
 pub(super) const WAIT: Duration = Duration::from_millis(100);
-/// Between two looks at how much is left.
-const LAG_EVERY: Duration = Duration::from_secs(1);
 /// Before the first attempt after a log or a store went away; longer before each further one.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -101,7 +100,7 @@ impl Projector<'_> {
     /// Drops what the store holds and folds the whole log anew, up to the end found at the start.
     pub fn rebuild(&self) -> Result<Projected> {
         let writer = self.store.claim(self.mapping, Mode::Rebuild)?;
-        self.run(writer, rows(REBUILD_ROWS), false)
+        self.run(writer, rows(REBUILD_ROWS), None)
     }
 
     /// Goes on from where the store stands, up to the end found at the start. A store that is new, or whose rebuild was
@@ -109,7 +108,7 @@ impl Projector<'_> {
     pub fn catch_up(&self) -> Result<Projected> {
         match self.store.state()? {
             Some(state) if !state.rebuilding && !state.positions.is_empty() => {
-                self.run(self.store.claim(self.mapping, Mode::Live)?, rows(LIVE_ROWS), false)
+                self.run(self.store.claim(self.mapping, Mode::Live)?, rows(LIVE_ROWS), None)
             }
             _ => self.rebuild(),
         }
@@ -128,7 +127,7 @@ impl Projector<'_> {
                 Ok(writer) => {
                     mode = Mode::Again { epoch: writer.state().epoch };
                     let before = writer.state().positions.clone();
-                    match self.run(writer, rows(LIVE_ROWS), true) {
+                    match self.telling(|standing| self.run(writer, rows(LIVE_ROWS), Some(standing))) {
                         Err(error) => {
                             let moved = self
                                 .store
@@ -161,7 +160,12 @@ impl Projector<'_> {
         Ok(())
     }
 
-    fn run(&self, mut writer: Box<dyn RowWriter>, transaction_rows: u64, live: bool) -> Result<Projected> {
+    fn run(
+        &self,
+        mut writer: Box<dyn RowWriter>,
+        transaction_rows: u64,
+        standing: Option<&Standing>,
+    ) -> Result<Projected> {
         boundary("project.claimed");
         let ends = ends(self.log, self.mapping)?;
         let stands = &writer.state().positions;
@@ -173,9 +177,9 @@ impl Projector<'_> {
         let result = std::thread::scope(|scope| {
             let (full, filled) = sync_channel(2);
             let (empty, emptied) = sync_channel(4);
-            let until = (!live).then_some(&ends);
+            let until = standing.is_none().then_some(&ends);
             let reader = scope.spawn(move || self.read(&from, until, &full, &emptied));
-            let applied = self.apply(writer.as_mut(), transaction_rows, live, filled, &empty);
+            let applied = self.apply(writer.as_mut(), transaction_rows, standing, filled, &empty);
             drop(empty);
             // The reader's own error explains why its channel closed, so it goes first.
             reader.join().map_err(|_| Error::failed("the reading thread of project panicked"))??;
@@ -247,7 +251,7 @@ impl Projector<'_> {
         &self,
         writer: &mut dyn RowWriter,
         transaction_rows: u64,
-        live: bool,
+        standing: Option<&Standing>,
         filled: Receiver<Chunk>,
         empty: &SyncSender<Chunk>,
     ) -> Result<Projected> {
@@ -255,7 +259,7 @@ impl Projector<'_> {
         let mut open = 0;
         let mut opened = Instant::now();
         let mut stands = writer.state().positions.clone();
-        let (mut newest, mut told) = (0, None);
+        let mut newest = 0;
         for chunk in filled {
             if open == 0 {
                 opened = Instant::now();
@@ -272,14 +276,14 @@ impl Projector<'_> {
             stands.extend(chunk.positions.iter().map(|(place, at)| (place.clone(), *at)));
             let idle = count == 0;
             let _ = empty.try_send(chunk);
-            let old = live && (idle || opened.elapsed() > Duration::from_millis(50));
+            let old = standing.is_some() && (idle || opened.elapsed() > Duration::from_millis(50));
             if open >= transaction_rows || (old && stands != writer.state().positions) {
                 self.commit(writer, &stands)?;
                 open = 0;
                 self.progress.check()?;
             }
-            if live && open == 0 {
-                self.tell(&stands, newest, &mut told);
+            if let Some(standing) = standing.filter(|_| open == 0) {
+                standing.set(&stands, newest);
             }
         }
         if stands != writer.state().positions {
@@ -287,18 +291,6 @@ impl Projector<'_> {
         }
         projected.positions = stands;
         Ok(projected)
-    }
-
-    /// Tells how far the fold is behind the ends of the partitions it stands in.
-    pub(super) fn tell(&self, stands: &Positions, newest: Millis, told: &mut Option<Instant>) {
-        if told.is_some_and(|told| told.elapsed() < LAG_EVERY) {
-            return;
-        }
-        *told = Some(Instant::now());
-        // A log that is away is met by the reader, too.
-        let Ok(ends) = ends(self.log, self.mapping) else { return };
-        let left = stands.iter().filter_map(|(place, at)| Some((ends.get(place)? - at).max(0))).sum::<i64>();
-        self.progress.behind(left.unsigned_abs(), newest);
     }
 
     pub(super) fn commit(&self, writer: &mut dyn RowWriter, positions: &Positions) -> Result<()> {

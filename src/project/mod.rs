@@ -1,6 +1,7 @@
 //! Events into tables: the fold kept in a projection store, and snapshots of it.
 
 mod fold_log;
+mod lag;
 mod reverse;
 mod reverse_batch;
 mod shared;

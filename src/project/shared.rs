@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::fold_log::{LIVE_ROWS, Projected, Projector, READ_RECORDS, WAIT, apply, decode, passing};
+use super::lag::Standing;
 use crate::base::{Kind, Millis, Result};
 use crate::event::Decoder;
 use crate::mapping::Rows;
 use crate::port::boundary::{boundary, rows};
 use crate::port::event_log::{Batch, Positions};
-use crate::port::group::{GroupReader, Join, Turn};
+use crate::port::group::{GroupReader, Join, Place, Turn};
 use crate::port::row_store::{Mode, RowWriter};
 
 /// A transaction ends after this, however few rows it has.
@@ -23,6 +24,8 @@ struct Share<'p, 'a> {
     tables: Vec<Rows>,
     /// The partitions held, and where the rows applied so far leave them.
     stands: Positions,
+    /// Another member has moved one of them on: what was applied is worth nothing.
+    stale: bool,
     /// Rows of the open transaction.
     open: u64,
     opened: Instant,
@@ -47,13 +50,18 @@ impl Projector<'_> {
             decoder,
             tables,
             stands: Positions::new(),
+            stale: false,
             open: 0,
             opened: Instant::now(),
             newest: 0,
             projected: Projected::default(),
         };
         self.progress.begin("project", None);
-        let (mut batch, mut told, mut failures) = (Batch::default(), None, 0);
+        self.telling(|standing| self.go_on(&mut share, standing))
+    }
+
+    fn go_on(&self, share: &mut Share<'_, '_>, standing: &Standing) -> Result<Projected> {
+        let (mut batch, mut failures) = (Batch::default(), 0);
         loop {
             match share.turn(&mut batch) {
                 Ok(moved) => failures = if moved { 0 } else { failures },
@@ -65,7 +73,7 @@ impl Projector<'_> {
                 Err(error) => return Err(error),
             }
             if share.open == 0 {
-                self.tell(&share.stands, share.newest, &mut told);
+                standing.set(&share.stands, share.newest);
             }
             self.progress.check()?;
         }
@@ -79,13 +87,18 @@ impl Share<'_, '_> {
             Turn::Records => {
                 self.fold(batch)?;
                 let due = self.open >= rows(LIVE_ROWS) || batch.is_empty() || self.opened.elapsed() >= AGE;
-                return if due { self.commit() } else { Ok(false) };
+                let moved = due && self.commit()?;
+                if self.stale {
+                    self.anew()?;
+                }
+                return Ok(moved);
             }
             Turn::Given(places) => {
                 let committed = self.commit();
-                self.stands.extend(places.into_iter().map(|place| (place, 0)));
+                self.stands.extend(places.iter().map(|place| (place.clone(), 0)));
                 committed?;
-                self.anew()?;
+                let anew = if self.stale { self.stands.keys().cloned().collect() } else { places };
+                self.begin(&anew)?;
             }
             Turn::Taken(places) => {
                 let committed = self.commit();
@@ -93,6 +106,9 @@ impl Share<'_, '_> {
                 // What could not be committed is dropped; should it come late, the store refuses it by the positions.
                 self.group.let_go()?;
                 committed?;
+                if self.stale {
+                    self.anew()?;
+                }
             }
             Turn::Lost(places) => {
                 self.stands.retain(|place, _| !places.contains(place));
@@ -129,15 +145,18 @@ impl Share<'_, '_> {
         Ok(())
     }
 
-    /// Commits where the partitions held were moved; true when they were. One that another member has moved on, because
-    /// this one held it too long, is read anew.
+    /// Commits where the partitions held were moved; true when they were. Where another member has moved one on, because
+    /// this one held it too long, all are stale.
     fn commit(&mut self) -> Result<bool> {
         let known = &self.writer.state().positions;
         if self.stands.iter().all(|(place, at)| known.get(place) == Some(at)) {
             return Ok(false);
         }
         match self.projector.commit(self.writer.as_mut(), &self.stands) {
-            Err(error) if error.kind() == Kind::Stale => return self.anew().map(|()| false),
+            Err(error) if error.kind() == Kind::Stale => {
+                self.stale = true;
+                return Ok(false);
+            }
             committed => committed?,
         }
         self.open = 0;
@@ -147,12 +166,17 @@ impl Share<'_, '_> {
 
     /// Drops what is not committed and reads the partitions held from where the store stands.
     fn anew(&mut self) -> Result<()> {
-        self.open = 0;
+        self.begin(&self.stands.keys().cloned().collect::<Vec<_>>())
+    }
+
+    /// Reads these from where the store stands; nothing is to be uncommitted but of these.
+    fn begin(&mut self, places: &[Place]) -> Result<()> {
+        (self.open, self.stale) = (0, false);
         let known = self.writer.refresh()?;
-        for (place, at) in &mut self.stands {
-            *at = known.get(place).or_else(|| self.projector.from.get(place)).copied().unwrap_or(0);
-        }
-        self.group.start(&self.stands)
+        let start = |place| known.get(place).or_else(|| self.projector.from.get(place)).copied().unwrap_or(0);
+        let from: Positions = places.iter().map(|place| (place.clone(), start(place))).collect();
+        self.stands.extend(from.iter().map(|(place, at)| (place.clone(), *at)));
+        self.group.start(&from)
     }
 
     /// After something went away: the store is claimed by the same right as before, unless it was claimed anew.

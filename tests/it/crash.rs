@@ -4,5 +4,6 @@ mod boundaries;
 mod brokers;
 mod campaign;
 mod full_disk;
+mod outage;
 mod paused;
 mod resumes;

@@ -38,6 +38,7 @@ macro_rules! contract {
             groups::i08_what_a_killed_member_held_goes_to_the_others,
             groups::a_static_member_has_its_partitions_back,
             groups::i08_of_two_members_of_one_name_the_older_is_fenced,
+            groups::i08_a_member_that_stood_still_loses_its_partitions_and_comes_back,
             groups::members_without_a_partition_wait_for_one,
             groups::a_held_partition_is_read_anew_from_where_it_is_said,
             groups::a_group_of_topics_that_are_not_there_is_refused,

@@ -396,3 +396,48 @@ pub fn a_group_of_topics_that_are_not_there_is_refused(home: &dyn Home) {
     assert_eq!(error.kind(), Kind::Config, "{error}");
     assert!(error.message().contains(&topics[0]), "{error}");
 }
+
+pub fn i08_a_member_that_stood_still_loses_its_partitions_and_comes_back(home: &dyn Home) {
+    let mut hall = Hall::new(home, 4);
+    hall.append("before", 20);
+    let (group, topics) = (hall.group(), [hall.scene.topic.clone()]);
+    let log = home.open();
+    let join = Join { group: &group, name: None, topics: &topics, session: hall.session };
+    let mut reader = log.join(&join).unwrap();
+    let mut batch = Batch::default();
+    let session = hall.session;
+    let mut turn = |reader: &mut dyn GroupReader| {
+        let deadline = Instant::now() + session * 3 + Duration::from_secs(20);
+        loop {
+            assert!(Instant::now() < deadline, "no turn came");
+            match reader.read(&mut batch, 5, Duration::from_millis(50)).unwrap() {
+                Turn::Records => {}
+                turn => return turn,
+            }
+        }
+    };
+    let Turn::Given(places) = turn(reader.as_mut()) else { panic!("nothing was given") };
+    assert_eq!(places.len(), 4);
+    reader.start(&hall.scene.starts()).unwrap();
+    // The other one has all of them by the time this one wakes up.
+    let other = hall.member(None);
+    hall.shares(&[&other], vec![4]);
+    let mut gone = 0;
+    while gone < 4 {
+        match turn(reader.as_mut()) {
+            Turn::Lost(lost) => gone += lost.len(),
+            // Asked for before it was given up.
+            Turn::Taken(taken) => {
+                gone += taken.len();
+                reader.let_go().unwrap();
+            }
+            turn => panic!("{turn:?}"),
+        }
+        reader.start(&Positions::new()).unwrap();
+    }
+    let Turn::Given(back) = turn(reader.as_mut()) else { panic!("it did not come back") };
+    reader.start(&back.iter().map(|place| (place.clone(), 0)).collect()).unwrap();
+    hall.shares(&[&other], vec![2]);
+    assert_eq!(back.len(), 2);
+    other.end();
+}

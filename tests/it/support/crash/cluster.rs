@@ -10,11 +10,16 @@ pub struct Cluster {
 }
 
 fn run(args: &[&str]) -> String {
+    attempt(args).unwrap_or_else(|said| panic!("tests/cluster {}: {said}", args.join(" ")))
+}
+
+fn attempt(args: &[&str]) -> Result<String, String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster");
     let output = Command::new(script).args(args).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "tests/cluster {}: {said}", args.join(" "));
-    String::from_utf8(output.stdout).unwrap()
+    match output.status.success() {
+        true => Ok(String::from_utf8(output.stdout).unwrap()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
 }
 
 impl Cluster {
@@ -52,8 +57,17 @@ pub struct Down<'a> {
 
 impl Drop for Down<'_> {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            run(&["restart", self.cluster.dir(), &self.broker.to_string()]);
+        if std::thread::panicking() {
+            return;
         }
+        let broker = self.broker.to_string();
+        let restart = ["restart", self.cluster.dir(), &broker];
+        // A broker gives up when its peers, which start as well, take too long.
+        for _ in 0..2 {
+            if attempt(&restart).is_ok() {
+                return;
+            }
+        }
+        run(&restart);
     }
 }

@@ -39,6 +39,16 @@ impl Projector<'_> {
     ///
     /// A log or a store that goes away is waited for.
     pub fn shared(&self, join: &Join<'_>) -> Result<Projected> {
+        let mut group = self.log.join(join)?;
+        let mut batch = Batch::default();
+        self.progress.begin("project", None);
+        // Whoever may not join, or has nothing to do yet, leaves the store alone.
+        let first = loop {
+            match group.read(&mut batch, 1, WAIT)? {
+                Turn::Records => self.progress.check()?,
+                turn => break turn,
+            }
+        };
         let writer = self.store.claim(self.mapping, Mode::Shared)?;
         boundary("project.claimed");
         let decoder = Decoder::new(self.mapping);
@@ -46,7 +56,7 @@ impl Projector<'_> {
         let mut share = Share {
             projector: self,
             writer,
-            group: self.log.join(join)?,
+            group,
             decoder,
             tables,
             stands: Positions::new(),
@@ -56,7 +66,7 @@ impl Projector<'_> {
             newest: 0,
             projected: Projected::default(),
         };
-        self.progress.begin("project", None);
+        share.take(first, &batch)?;
         self.telling(|standing| self.go_on(&mut share, standing))
     }
 
@@ -81,9 +91,14 @@ impl Projector<'_> {
 }
 
 impl Share<'_, '_> {
-    /// One turn of the group; true when something was committed.
+    /// One turn of the group; true when the fold moved on.
     fn turn(&mut self, batch: &mut Batch) -> Result<bool> {
-        match self.group.read(batch, rows(READ_RECORDS as u64) as usize, WAIT)? {
+        let turn = self.group.read(batch, rows(READ_RECORDS as u64) as usize, WAIT)?;
+        self.take(turn, batch)
+    }
+
+    fn take(&mut self, turn: Turn, batch: &Batch) -> Result<bool> {
+        match turn {
             Turn::Records => {
                 self.fold(batch)?;
                 let due = self.open >= rows(LIVE_ROWS) || batch.is_empty() || self.opened.elapsed() >= AGE;

@@ -134,7 +134,7 @@ fn a_sharer_gives_way_to_a_rebuild(log: Log) {
     let migration = generated(log, SIZES, "");
     migration.expect(&["provision", "apply"], 0);
     migration.expect(&["replay"], 0);
-    let mut sharers = [sharer(&migration, 1), sharer(&migration, 2)];
+    let mut sharers = [sharer(&migration, 1)];
     let store = SqliteStore::new(migration.projection());
     let deadline = Instant::now() + Duration::from_secs(30);
     while store.state().unwrap().is_none() {
@@ -143,7 +143,7 @@ fn a_sharer_gives_way_to_a_rebuild(log: Log) {
     }
     await_ends(&migration, &store, &mut sharers);
     migration.expect(&["project", "--rebuild"], 0);
-    // They find out with what they are to write next.
+    // It finds out with what it is to write next.
     crate::support::flow::execute(&migration.legacy(), "UPDATE sessions SET status = 'failed'");
     migration.expect(&["replay"], 0);
     for sharer in sharers {

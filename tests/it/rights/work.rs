@@ -66,6 +66,11 @@ fn each_role_with_a_command_does_its_whole_work_and_asks_for_nothing_more() {
     let config = config_of(&migration, "projector");
     let live = started(&migration, &["--config", &config, "project", "--live"], "folding events as they come");
     assert_eq!(stop(live).code, Some(130));
+    let args = ["--config", &config, "project", "--live", "--shared"];
+    let shared = started(&migration, &args, "folding events as they come");
+    // Until it has joined its group and met what there is.
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    assert_eq!(stop(shared).code, Some(130));
     expect(&migration, "projector", &["project"], 0);
     passes(&migration, &["--from-log"]);
 
@@ -148,4 +153,13 @@ fn a_role_is_denied_the_work_of_others_and_leaves_nothing_half_done() {
         entries
     };
     assert_eq!(acts(&journal()), acts(&told));
+}
+
+#[test]
+#[ignore = "needs secure Kafka"]
+fn who_may_not_join_the_projectors_is_told_the_right_and_makes_no_store() {
+    let migration = provisioned(Sizes::LEAST);
+    let shared = ["project", "--live", "--shared", "--quiet"];
+    denied(&migration, "verifier", &shared, ["the group cannot be joined", "Read on the group"]);
+    assert!(!migration.projection().exists());
 }

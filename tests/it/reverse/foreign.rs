@@ -6,13 +6,14 @@ use crossfade::mapping::FOREIGN_WRITE;
 use super::sqlite::{message, ready, sessions};
 use crate::support::acc::{TABLES, assert_same_rows};
 use crate::support::cli::Log;
-use crate::support::flow::{column, diff, each_record, events, execute, has_finding, on_both_logs, run_all};
+use crate::support::flow::{column, diff, each_record, events, execute, has_finding, on_both_logs, run_all, table};
 use crate::support::gateway::{Gateway, values};
 use crate::support::store::Cell;
 
 on_both_logs!(
     i01_a_foreign_write_is_recorded_never_folded_and_stands_still_until_it_is_settled,
     a_reconcile_and_a_replay_leave_rows_of_the_events_side_alone,
+    a_row_turned_back_to_what_it_was_unseen_is_found,
 );
 
 /// The values of all foreign writes in the log.
@@ -128,4 +129,31 @@ fn a_reconcile_and_a_replay_leave_rows_of_the_events_side_alone(log: Log) {
         gateway.rows(table, &message(other, "m", 1).into_iter().chain(values(&[("cost", Cell::Null)])).collect());
     let before = gateway.rows(table, &message(owned, "m", 1));
     writer.append(table, (Op::Update, moved.row(0), Some(before.row(0))), b"y").unwrap_err();
+}
+
+fn a_row_turned_back_to_what_it_was_unseen_is_found(log: Log) {
+    let migration = ready(log);
+    let gateway = Gateway::of(&migration);
+    let owned = sessions(&migration)[0].clone();
+    gateway.take("sessions", std::slice::from_ref(&owned));
+    gateway.once("messages", Op::Insert, &message(&owned, "m", 1), "1");
+    migration.expect(&["project", "--reverse"], 0);
+    let first = column(&migration.legacy(), "SELECT content FROM messages WHERE id = 'm'");
+    gateway.once("messages", Op::Update, &message(&owned, "m", 2), "2");
+    run_all(&migration, &[&["project", "--reverse"], &["project"], &["diff"]]);
+    // On a connection without triggers, as reverse's own: no outbox tells of it.
+    let connection = rusqlite::Connection::open(migration.legacy()).unwrap();
+    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false).unwrap();
+    let before = message(&owned, "m", 1);
+    let (Cell::Real(cost), Cell::Integer(duration)) = (&before["cost"], &before["duration"]) else { panic!() };
+    connection
+        .execute(
+            "UPDATE messages SET content = ?1, cost = ?2, duration = ?3, agent_type = 'worker' WHERE id = 'm'",
+            (&first[0], f64::from_bits(*cost), duration),
+        )
+        .unwrap();
+    migration.expect(&["follow", "--until-caught-up"], 0);
+    let report = diff(&migration, &[], 1);
+    assert_eq!(table(&report, "messages")["changed"], 1, "{report:#}");
+    assert_eq!(report["samples"][0]["kind"], "row-fold", "{report:#}");
 }

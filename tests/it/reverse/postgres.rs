@@ -146,6 +146,7 @@ fn ten_thousand_changes(log: Log) {
     gateway.take("sessions", owned);
     change(&gateway, owned);
     let told = reversed(&migration, 0);
+    println!("reverse: {} events in {} s", told["events"], told["seconds"]);
     assert_eq!((&told["events"], &told["owned_sessions"]), (&10_000.into(), &9.into()), "{told}");
     migration.expect(&["project"], 0);
     let rows: u64 = COLUMNS.iter().map(|(table, columns)| same_rows(&database, table, columns)).sum();

@@ -134,6 +134,7 @@ fn ten_thousand_changes_of_the_events_side_are_in_the_legacy(log: Log) {
 
     let told = migration.expect(&["project", "--reverse", "--output", "json"], 0);
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    println!("reverse: {} events in {} s", told["events"], told["seconds"]);
     assert!(told["events"].as_u64().unwrap() >= 10_000, "{told}");
     assert_eq!(told["owned_sessions"], 40);
     migration.expect(&["project"], 0);

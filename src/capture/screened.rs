@@ -124,7 +124,12 @@ impl Snapshot for ScreenedSnapshot {
             return Ok(());
         }
         // Where a copy stands goes into the log with it; a row number says nothing.
-        let by_key = cursor.0.iter().any(|value| !value.is_number());
+        let by_key = cursor.0.iter().any(|part| match part {
+            serde_json::Value::Array(tagged) => {
+                tagged.iter().any(|part| part.as_str().is_some_and(|text| text.len() > 1))
+            }
+            other => other.is_string(),
+        });
         let last = rows.len().checked_sub(1).map(|last| rows.row(last));
         if by_key && last.is_some_and(|row| table.identity.iter().any(|cell| redacted(row.get(*cell)).is_some())) {
             let message = format!("a key of table '{}' holds what looks like a credential", table.name);

@@ -114,16 +114,22 @@ impl Screen {
         if scratch.0.is_empty() {
             return tally;
         }
+        // Texts mostly lie in the order of their cells, and so do signs.
+        let (mut first, mut last) = (0, 0);
         for number in 0..rows.len() {
             let mut any = false;
             for (cell, scanned) in self.tables[table.index].iter().enumerate() {
                 let (Some(scanned), Some(at)) = (scanned, rows.text_at(number, cell)) else { continue };
-                let first = scratch.0.partition_point(|sign| sign.at < at.start);
-                let length = scratch.0[first..].partition_point(|sign| sign.at < at.end);
-                let near = &scratch.0[first..first + length];
-                if near.is_empty() {
+                if at.start < last {
+                    first = scratch.0.partition_point(|sign| sign.at < at.start);
+                }
+                last = at.start;
+                first += scratch.0[first..].iter().take_while(|sign| sign.at < at.start).count();
+                let length = scratch.0[first..].iter().take_while(|sign| sign.at < at.end).count();
+                if length == 0 {
                     continue;
                 }
+                let near = &scratch.0[first..first + length];
                 let text = &rows.bytes()[at.clone()];
                 let hits = hits(text, near, at.start, |rule| !scanned.accepted[rule]);
                 if hits.is_empty() {

@@ -3,6 +3,7 @@
 mod acc;
 mod across;
 mod capture;
+mod credentials;
 mod faults;
 mod init;
 mod outbox;

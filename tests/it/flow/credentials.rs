@@ -18,6 +18,8 @@ on_both_logs!(
     i11_what_is_reported_is_in_the_log_and_nowhere_else,
     i11_another_mode_begins_another_fold,
     i11_what_follow_meets_is_redacted_too,
+    i11_a_key_is_never_redacted_and_its_row_refused,
+    i11_what_follow_meets_is_refused_too,
 );
 
 /// One credential of each rule, not written whole.
@@ -337,4 +339,62 @@ fn i11_what_follow_meets_is_redacted_too(log: Log) {
     run.reports(0);
     assert_eq!(run.found(&["legacy.db"]), BTreeSet::new());
     assert_eq!(run.in_the_log(), 0);
+}
+
+fn i11_a_key_is_never_redacted_and_its_row_refused(log: Log) {
+    let mut run = Watched::new(generated(log, Sizes::LEAST, "scan: {mode: redact}\n"));
+    let key = &secrets()[2].1;
+    let sql = format!(
+        "INSERT INTO sessions (id, initial_task, work_dir) VALUES ('{key}', 'a task', '/w');
+         INSERT INTO messages (id, session_id, agent_type, message_type, content) VALUES ('child', '{key}', 'worker', 'response', 'x')"
+    );
+    execute(&run.migration.legacy(), &sql);
+    run.run(FLOW[0], 0);
+    run.run(&["replay"], 3);
+    let told = json(&run.run(&["replay", "--quarantine", "bad.ndjson", "--output", "json"], 0));
+    assert_eq!(told["quarantined"], 2);
+    run.run(FLOW[2], 0);
+    run.reports(5);
+    assert_eq!(diff(&run.migration, &[], 5)["totals"]["differing"], 0);
+    assert_eq!(run.found(&["legacy.db"]), BTreeSet::new());
+    assert_eq!(run.in_the_log(), 0);
+    execute(
+        &run.migration.legacy(),
+        &format!("DELETE FROM messages WHERE id = 'child'; DELETE FROM sessions WHERE id = '{key}'"),
+    );
+    run_all(&run.migration, &[&["replay"], &["project"], &["diff"]]);
+}
+
+fn i11_what_follow_meets_is_refused_too(log: Log) {
+    let mut run = Watched::new(generated(log, Sizes::LEAST, "scan: {mode: refuse}\n"));
+    let name = run.migration.name.clone();
+    run.run(FLOW[0], 0);
+    run.run(&["follow", "--install", "--confirm", &name], 0);
+    run.run(FLOW[1], 0);
+    plant(&run.migration);
+    run.run(&["follow", "--until-caught-up"], 3);
+    run.run(&["follow", "--until-caught-up", "--quarantine", "bad.ndjson"], 0);
+    let key = &secrets()[2].1;
+    execute(
+        &run.migration.legacy(),
+        &format!("INSERT INTO sessions (id, initial_task, work_dir) VALUES ('{key}', 't', '/w')"),
+    );
+    run.run(&["follow", "--until-caught-up", "--quarantine", "more.ndjson"], 0);
+    execute(&run.migration.legacy(), &format!("DELETE FROM sessions WHERE id = '{key}'"));
+    run.run(&["follow", "--until-caught-up"], 0);
+    run.run(FLOW[2], 0);
+    run.reports(5);
+    assert_eq!(table(&diff(&run.migration, &[], 5), "messages")["skipped"], planted());
+    assert_eq!(run.found(&["legacy.db"]), BTreeSet::new());
+    assert_eq!(run.in_the_log(), 0);
+    // A row that is mended becomes an event like any other.
+    execute(
+        &run.migration.legacy(),
+        "UPDATE messages SET content = 'mended', commands_executed = NULL WHERE id LIKE 'planted-%'",
+    );
+    run.run(&["follow", "--until-caught-up"], 0);
+    run.run(FLOW[2], 0);
+    run.run(&["follow", "--mode", "reconcile", "--until-caught-up"], 0);
+    run.run(FLOW[2], 0);
+    run.reports(0);
 }

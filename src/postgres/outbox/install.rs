@@ -212,7 +212,6 @@ impl Capture for PostgresOutbox {
         };
         row.write(&mut transaction, &self.names).map_err(&failed)?;
         transaction.commit().map_err(&failed)?;
-        boundary("follow.objects-made");
         let mut held = Duration::ZERO;
         for steps in &tables {
             let statements: Vec<&str> = steps.iter().map(|step| step.sql.as_str()).collect();
@@ -236,7 +235,7 @@ impl Capture for PostgresOutbox {
         let mut client = self.login.installer()?;
         for statement in &statements {
             self.at_once(&mut client, &[statement], &crate::port::progress::Silent)?;
-            boundary("follow.trigger-gone");
+            boundary("follow.triggers-gone");
         }
         Ok(())
     }

@@ -97,12 +97,16 @@ impl PostgresOutbox {
         };
         let mark = Mark::of(from)?;
         let last = mark.until.as_ref().unwrap_or(&mark.from);
-        let at = if from.count == 0 { from.mark.clone() } else { String::new() };
+        // A position that comes from a snapshot says how far the log went then.
+        let at = match from.count {
+            0 => from.mark.parse::<super::capture::Mark>().unwrap_or_default().flushed,
+            _ => from.at,
+        };
         let row = client
             .query_one(
                 "SELECT pg_snapshot_xmax(pg_current_snapshot()) < pg_snapshot_xmax($1::text::pg_snapshot), \
-                 coalesce(pg_current_wal_insert_lsn() < coalesce(nullif($2::text, '')::pg_lsn, '0/0'::pg_lsn + $3::bigint), false)",
-                &[last, &at, &(from.at as i64)],
+                 pg_current_wal_insert_lsn() < '0/0'::pg_lsn + $2::bigint",
+                &[last, &(at as i64)],
             )
             .map_err(&failed)?;
         if row.get::<_, bool>(0) || row.get::<_, bool>(1) {
@@ -262,7 +266,7 @@ mod tests {
             let position = Position { count: 5, mark: mark.text(), ..Position::default() };
             assert_eq!(Mark::of(&position).unwrap(), mark);
         }
-        let fresh = Position { seen: "3:3:".into(), mark: "0/15A".into(), ..Position::default() };
+        let fresh = Position { seen: "3:3:".into(), mark: "1 0/15A 0".into(), ..Position::default() };
         assert_eq!(Mark::of(&fresh).unwrap().from, "3:3:");
         for odd in ["", "1", "1 2 3 4"] {
             assert!(Mark::of(&Position { count: 1, mark: odd.into(), ..Position::default() }).is_err());

@@ -7,7 +7,7 @@ use crossfade::mapping::init::init;
 use crossfade::postgres::describe;
 
 use crate::support::cli::{Log, Migration, Ran};
-use crate::support::crash::Random;
+use crate::support::crash::{Child, Random};
 use crate::support::flow::{Seen, assert_orderly, diff, events, mapping, open_log, run_all};
 use crate::support::postgres::{Database, migration, projection, same_rows};
 
@@ -388,4 +388,25 @@ fn writers_at_work(log: Log) {
     let left =
         followed.database.column(&format!("SELECT count(*)::text FROM crossfade_{}.changes", followed.migration.name));
     assert!(left[0].parse::<u64>().unwrap() < 60_000, "{left:?}");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn i08_an_outbox_killed_half_way_through_being_made_or_taken_away_is_gone_on_with() {
+    let followed = Followed::new(Log::Embedded, STORE);
+    let confirm = ["--confirm", followed.migration.name.as_str()];
+    let kill_at = |args: &[&str], place: &str| {
+        let mut command = followed.migration.command(&[args, &confirm[..]].concat());
+        command.env("CROSSFADE_STOP_AT", place);
+        Child::at(command, place.split(':').next().unwrap()).kill();
+    };
+    // Some of its triggers are gone, some are there: what is written meanwhile is not all told.
+    kill_at(&["follow", "--uninstall"], "follow.triggers-gone:5");
+    followed.database.execute("INSERT INTO made VALUES ('between', 1)");
+    let ran = followed.migration.run(&["follow", "--until-caught-up"]);
+    assert!(ran.code == Some(3) && ran.stderr.contains("no longer whole"), "{}", ran.stderr);
+    kill_at(&["follow", "--install", "--mode", "outbox"], "follow.installed:1");
+    followed.install(0);
+    let said = followed.pass();
+    assert!(said.contains("reconcil"), "{said}");
 }

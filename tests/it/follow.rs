@@ -2,6 +2,9 @@
 
 mod clock;
 mod decoding;
+mod decoding_cli;
+mod decoding_more;
+mod decoding_server;
 mod figures;
 mod generated;
 mod live_diff;

@@ -10,7 +10,8 @@ use postgres::Client;
 pub struct Mark {
     /// Another one begins with every recovery from a backup, and with every takeover by a standby.
     pub timeline: u32,
-    /// Up to here its log was safe, and what lies before is told or in the snapshot's rows.
+    /// Up to here its log was safe. In a position of a follow also: what lies before is told, or in the rows it goes on
+    /// from.
     pub flushed: u64,
     /// The last transaction told; 0 for none.
     pub xid: u64,

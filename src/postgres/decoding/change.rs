@@ -119,6 +119,15 @@ impl DecodingReader {
         let lookup: &mut Lookup = &mut self.lookup;
         let mut reconcile = transaction.reconcile.clone();
         let through = mapping.tables.iter().any(|table| table.key_cell().is_some());
+        for entry in transaction.entries.iter().filter(|_| through) {
+            let table = &mapping.tables[entry.table];
+            let old = if entry.op == Op::Delete { Some(entry.row) } else { entry.before };
+            if let Some(old) = old {
+                let row = transaction.images[entry.table].row(old);
+                let whole = lookup.whole(client, &source.login, mapping, table, row)?;
+                lookup.remember(mapping, table, whole.row(0));
+            }
+        }
         for entry in &transaction.entries {
             let table = &mapping.tables[entry.table];
             let images = &transaction.images[entry.table];

@@ -158,11 +158,11 @@ impl PostgresDecoding {
             })
     }
 
-    /// Statements on the legacy's own tables, and what puts them back; `earlier` are those of an older capture, which is
+    /// Statements on the legacy's own tables (of one in partitions the table and each of them), and what puts them back; `earlier` are those of an older capture, which is
     /// taken away before.
     fn identities(&self, version: i32, members: &[Member], earlier: &[String]) -> Vec<Step> {
         let mut steps = Vec::new();
-        for member in members.iter().filter(|member| !member.partitioned) {
+        for member in members {
             let alter = |identity: &str| format!("ALTER TABLE ONLY {} REPLICA IDENTITY {identity}", member.name);
             if member.identity == "f" {
                 let back = earlier.iter().find(|back| back.starts_with(&alter("")));

@@ -51,6 +51,32 @@ impl Lookup {
         }
     }
 
+    /// Notes the tables that have rows without the parent their key comes from: such a parent may come yet.
+    pub(super) fn find_orphans(&mut self, client: &mut Client, login: &Login, mapping: &Mapping) -> Result<()> {
+        let store = login.describe();
+        let of = |table: &str| format!("{}.{}", quote(&login.place.schema), quote(table));
+        for table in &mapping.tables {
+            let Key::Through(through) = &table.key else { continue };
+            let pairs = through.columns.iter().zip(&through.referenced);
+            let equal: Vec<String> =
+                pairs.map(|(column, referenced)| format!("p.{} = t.{}", quote(referenced), quote(column))).collect();
+            let there: Vec<String> =
+                through.columns.iter().map(|column| format!("t.{} IS NOT NULL", quote(column))).collect();
+            let sql = format!(
+                "SELECT EXISTS (SELECT 1 FROM {} AS t WHERE {} AND NOT EXISTS (SELECT 1 FROM {} AS p WHERE {}))",
+                of(&table.name),
+                there.join(" AND "),
+                of(&through.parent),
+                equal.join(" AND ")
+            );
+            let doing = format!("looking for rows of '{}' without a parent", table.name);
+            if client.query_one(&sql, &[]).map_err(fault(&store, &doing))?.get(0) {
+                self.orphans.insert(table.index);
+            }
+        }
+        Ok(())
+    }
+
     /// The row of a table whose `columns` have these values, in the layout of [`Table::width`].
     pub(super) fn find(
         &mut self,
@@ -136,7 +162,24 @@ impl Lookup {
         Ok(gone)
     }
 
-    /// Remembers a parent as it was, and says whether rows that were not changed themselves have another record key now.
+    /// Remembers a parent as it was before it went or changed, for the children of it that come in the same transaction.
+    pub(super) fn remember(&mut self, mapping: &Mapping, table: &Table, old: Row<'_>) {
+        for child in &mapping.tables {
+            let Key::Through(through) = &child.key else { continue };
+            if through.parent != table.name {
+                continue;
+            }
+            if self.gone.len() >= REMEMBERED {
+                self.gone.clear();
+            }
+            let referenced = cells(table, &through.referenced);
+            if let Some(key) = KeyText::default().write(table, old) {
+                self.gone.insert((table.index, image(referenced.iter().map(|cell| old.get(*cell)))), key.to_vec());
+            }
+        }
+    }
+
+    /// Says whether rows that were not changed themselves have another record key now.
     /// Images are whole.
     pub(super) fn parent(
         &mut self,
@@ -164,14 +207,6 @@ impl Lookup {
                 (Op::Insert, _) if self.orphans.contains(&child.index) => row,
                 _ => continue,
             };
-            if op != Op::Insert {
-                if self.gone.len() >= REMEMBERED {
-                    self.gone.clear();
-                }
-                if let Some(key) = keys.write(table, old) {
-                    self.gone.insert((table.index, of(old)), key.to_vec());
-                }
-            }
             let columns = cells(child, &through.columns);
             for side in [old, row] {
                 let values: Vec<Value<'_>> = referenced.iter().map(|cell| side.get(*cell)).collect();

@@ -45,6 +45,9 @@ pub struct PostgresDecoding {
 /// What repairs a capture that is broken.
 const AGAIN: &str = "crossfade follow --install, then crossfade follow, which reconciles first";
 
+/// The same for one that looks whole.
+const ANEW: &str = "crossfade follow --uninstall, then --install; the next follow reconciles first";
+
 impl PostgresDecoding {
     pub fn new(login: Login, migration: &str, mapping: Arc<Mapping>, limits: Limits) -> Self {
         Self { login, mapping, names: Names::new(migration), limits }
@@ -126,6 +129,12 @@ impl ChangeSource for PostgresDecoding {
         for table in self.mapping.tables.iter().filter(|table| !table.never.is_empty()) {
             blind.push(format!(
                 "the row before an update of '{}', where the server keeps columns never to be read to itself",
+                table.name
+            ));
+        }
+        for table in self.mapping.tables.iter().filter(|table| table.key_cell().is_some()) {
+            blind.push(format!(
+                "the record key of a row of '{}' whose parent went, or came late, in a later transaction before the row's was read",
                 table.name
             ));
         }

@@ -15,7 +15,7 @@ use super::shape::{Kinds, Shape};
 use super::slot::reader_name;
 use super::transaction::{Transaction, millis};
 use super::wire::{Came, Wire};
-use super::{AGAIN, PostgresDecoding};
+use super::{ANEW, PostgresDecoding};
 use crate::base::{Error, Result};
 use crate::port::change_source::{ChangeReader, Changes, Lag, Position};
 
@@ -73,7 +73,7 @@ impl DecodingReader {
             return Err(Error::stale(format!("{store}: the slot was made anew since"))
                 .hint("crossfade follow reconciles first"));
         }
-        let mark: Mark =
+        let mut mark: Mark =
             from.mark.parse().map_err(|()| Error::corrupt(format!("the position '{}' is none", from.mark)))?;
         same_server(&mut client, &store, &mark)?;
         if slot.confirmed > mark.flushed {
@@ -83,11 +83,17 @@ impl DecodingReader {
                 lsn(slot.confirmed),
                 lsn(mark.flushed)
             ))
-            .hint(AGAIN));
+            .hint(ANEW));
+        }
+        if from.at == 0 {
+            // A snapshot's mark lies behind commits that it does not see.
+            mark.flushed = slot.confirmed;
         }
         slot.free(&mut client, &source.names, &store)?;
         let now = Seen::read(&mut client).map_err(&failed)?;
         let catalog = Catalog::read(&mut client, &source.login.place.schema).map_err(&failed)?;
+        let mut lookup = Lookup::new(catalog);
+        lookup.find_orphans(&mut client, &source.login, &source.mapping)?;
         let mut wire = Wire::open(&source.login, &reader_name(&source.names))?;
         wire.stream(&format!(
             "START_REPLICATION SLOT {} LOGICAL {} (proto_version '1', publication_names '{}', messages 'true')",
@@ -105,7 +111,7 @@ impl DecodingReader {
             awaited: from.count > 0 && slot.confirmed <= from.at,
             shapes: HashMap::new(),
             kinds: Kinds::default(),
-            lookup: Lookup::new(catalog),
+            lookup,
             transaction: None,
             sent: slot.confirmed,
             confirmed: slot.confirmed,
@@ -213,7 +219,8 @@ impl DecodingReader {
         let mut transaction = Transaction::begin(&self.source.mapping, commit, xid, millis(at));
         let told = commit == self.end.at && self.end.count > 0;
         if (told && xid != self.mark.xid) || (self.awaited && commit > self.end.at) {
-            return Err(older(&self.source.store()));
+            let why = format!("at {} lies transaction {xid}, not {}", lsn(commit), self.mark.xid);
+            return Err(older(&self.source.store(), why));
         }
         if told {
             transaction.told = self.end.count;
@@ -262,8 +269,8 @@ impl DecodingReader {
         Ok(())
     }
 
-    /// Whether everything that was in the server's log when nothing more came has been sent.
-    fn caught_up(&mut self) -> Result<bool> {
+    /// Whether everything has been sent that was in the server's log when nothing more came at once.
+    fn caught_up(&mut self, idle: bool) -> Result<bool> {
         let store = self.source.store();
         let failed = fault(&store, "asking where its log ends");
         let mut ask = |what: &str| -> Result<u64> {
@@ -277,7 +284,7 @@ impl DecodingReader {
         let there = self.sent >= aim || (since.elapsed() >= SETTLED && self.sent >= ask("pg_current_wal_flush_lsn()")?);
         if there {
             self.aim = None;
-        } else {
+        } else if idle {
             self.answer(true)?;
         }
         Ok(there)
@@ -346,8 +353,10 @@ impl ChangeReader for DecodingReader {
                 break;
             }
         }
+        if changes.reconcile.is_none() && changes.len() < max {
+            changes.caught_up = self.caught_up(changes.is_empty())?;
+        }
         if changes.is_empty() && changes.reconcile.is_none() && self.transaction.is_none() {
-            changes.caught_up = self.caught_up()?;
             self.move_on();
         }
         changes.end.clone_from(&self.end);
@@ -356,7 +365,7 @@ impl ChangeReader for DecodingReader {
 
     fn release(&mut self, until: &Position) -> Result<()> {
         let flushed = until.mark.parse::<Mark>().map_or(0, |mark| mark.flushed);
-        if until.incarnation == self.end.incarnation && flushed > self.confirmed {
+        if until.at > 0 && until.incarnation == self.end.incarnation && flushed > self.confirmed {
             self.confirmed = flushed;
             self.answer(false)?;
         }
@@ -379,13 +388,16 @@ impl ChangeReader for DecodingReader {
 fn same_server(client: &mut Client, store: &str, mark: &Mark) -> Result<()> {
     let failed = fault(store, "asking whether it is the same server");
     let now = Mark::read(client).map_err(&failed)?;
-    if now.timeline != mark.timeline || now.flushed < mark.flushed {
-        return Err(older(store));
+    if now.timeline != mark.timeline {
+        return Err(older(store, format!("its timeline is {}, not {}", now.timeline, mark.timeline)));
     }
-    let Ok(next) = Seen::read(client).map(|seen| seen.xmax) else { return Err(older(store)) };
+    if now.flushed < mark.flushed {
+        return Err(older(store, format!("its log ends at {}, before {}", lsn(now.flushed), lsn(mark.flushed))));
+    }
     if mark.xid == 0 {
         return Ok(());
     }
+    let next = Seen::read(client).map_err(&failed)?.xmax;
     let status = (mark.xid < next)
         .then(|| client.query_one("SELECT pg_xact_status($1::text::xid8)", &[&mark.xid.to_string()]))
         .transpose()
@@ -394,13 +406,13 @@ fn same_server(client: &mut Client, store: &str, mark: &Mark) -> Result<()> {
     match status.map(|row| row.get::<_, Option<String>>(0)) {
         Some(None) => Ok(()),
         Some(Some(status)) if status == "committed" => Ok(()),
-        _ => Err(older(store)),
+        _ => Err(older(store, format!("transaction {} was never committed", mark.xid))),
     }
 }
 
-fn older(store: &str) -> Error {
+fn older(store: &str, why: String) -> Error {
     let message = format!(
         "{store} does not have what the log was told of: it was put back to an older state, or is another server"
     );
-    Error::refused(message).hint(format!("if that is what it should be: {AGAIN}"))
+    Error::refused(message).hint(format!("if that is what it should be: {ANEW}")).because(why)
 }

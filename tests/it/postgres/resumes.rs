@@ -1,13 +1,10 @@
 //! A replay that is killed, or loses its server, goes on.
 
-use std::path::Path;
-use std::process::Command;
-
 use crossfade::capture::ReplayState;
 
 use crate::support::cli::{Log, Migration, Ran};
 use crate::support::flow::{assert_orderly, committed, diff, events, mapping, open_log, run_all, started};
-use crate::support::postgres::{Database, migration, projection, same_rows};
+use crate::support::postgres::{Database, Server, migration, projection, same_rows};
 
 const ROWS: &str = "CREATE TABLE part (id uuid PRIMARY KEY, size numeric(10,2), at timestamptz, body text);
     INSERT INTO part SELECT gen_random_uuid(), n / 7.0, 'epoch'::timestamptz + n * interval '1 hour', repeat('body ' || n, 10)
@@ -59,39 +56,6 @@ fn killed_half_way(log: Log) {
     let rows = same_rows(&database, "part", &["id", "size", "at", "body"]);
     assert_eq!(report["totals"]["compared"], rows);
     assert_orderly(&events(open_log(&migration).as_ref(), &mapping(&migration)));
-}
-
-/// A server of its own, which may be broken.
-struct Server {
-    folder: tempfile::TempDir,
-}
-
-impl Server {
-    fn run(verb: &str, folder: &Path) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/postgres");
-        let owner = std::process::id().to_string();
-        let more: &[&str] = if verb == "start" { &["--owner", &owner] } else { &[] };
-        let ran = Ran::of(Command::new(script).arg(verb).arg(folder).args(more).output().unwrap());
-        assert_eq!(ran.code, Some(0), "{verb}: {}", ran.stderr);
-    }
-
-    fn start() -> Self {
-        let folder = tempfile::tempdir_in("/tmp").unwrap();
-        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        Self::run("start", folder.path());
-        Self { folder }
-    }
-
-    fn url(&self) -> String {
-        let env = std::fs::read_to_string(self.folder.path().join("env")).unwrap();
-        env.lines().next().unwrap().split_once('=').unwrap().1.to_owned()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        Self::run("stop", self.folder.path());
-    }
 }
 
 #[test]

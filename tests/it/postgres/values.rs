@@ -259,3 +259,31 @@ fn i04_values_of_every_type_are_kept_as_their_text_in_sqlite() {
     assert_ne!(ran.code, Some(0));
     assert!(ran.stderr.contains("SQLite has no NaN") && ran.stderr.contains("holds NaN"), "{}", ran.stderr);
 }
+
+/// Replay reads the binary form of a value, follow the text of the server's log: both must make the same of it.
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn i04_values_of_every_type_are_the_same_by_replay_and_by_decoding() {
+    let database = Database::new();
+    fill(&database, &mut runner(4), 150);
+    let columns: Vec<String> =
+        KINDS.iter().enumerate().map(|(at, (declared, _))| format!("{}: '{declared}'", column(at))).collect();
+    let text = format!(
+        "version: 1\ntypes: postgres\ntopics: {{rows: {{partitions: 3}}}}\ntables:\n  every:\n    topic: rows\n    identity: [id]\n    columns: {{id: integer, {}}}\n",
+        columns.join(", ")
+    );
+    let mut bench = crate::support::decoding::Bench::mapped(database, &text);
+    bench.install();
+    bench.replay();
+    let names: Vec<String> = (0..KINDS.len()).map(column).collect();
+    let names = names.join(", ");
+    bench.run(&format!(
+        "INSERT INTO every SELECT id + 1000, {names} FROM every; UPDATE every SET id = id + 5000 WHERE id < 50"
+    ));
+    bench.assert_followed();
+    assert_eq!((bench.reconciles, bench.told().len()), (0, 150 + 2 * 50));
+    // Written back by the projection, they are what the server itself finds equal.
+    let columns: Vec<String> = (0..KINDS.len()).map(column).collect();
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    assert_eq!(same_rows(&bench.database, "every", &columns), 300);
+}

@@ -1,8 +1,13 @@
 //! The PostgreSQL server of the tests: databases and schemas of a test's own.
 
+use std::path::Path;
+use std::process::Command;
+
 use crossfade::config::Postgres;
 use crossfade::postgres::Login;
 use postgres::{Client, NoTls};
+
+use super::cli::Ran;
 
 /// The server; a test that asks for it is `#[ignore = "needs PostgreSQL"]`.
 fn server() -> (String, String) {
@@ -113,6 +118,68 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let _ = connect(&server().0).batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+    }
+}
+
+/// A server of a test's own, which may be broken.
+pub struct Server {
+    pub folder: tempfile::TempDir,
+}
+
+impl Server {
+    pub fn run(verb: &str, folder: &Path) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/postgres");
+        let owner = std::process::id().to_string();
+        let more: &[&str] = if verb == "start" { &["--owner", &owner] } else { &[] };
+        let ran = Ran::of(Command::new(script).arg(verb).arg(folder).args(more).output().unwrap());
+        assert_eq!(ran.code, Some(0), "{verb}: {}", ran.stderr);
+    }
+
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir_in("/tmp").unwrap();
+        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        Self::run("start", folder.path());
+        Self { folder }
+    }
+
+    pub fn url(&self) -> String {
+        let env = std::fs::read_to_string(self.folder.path().join("env")).unwrap();
+        env.lines().next().unwrap().split_once('=').unwrap().1.to_owned()
+    }
+
+    /// Does it to the server: `kill`, `restart`.
+    pub fn does(&self, verb: &str) {
+        Self::run(verb, self.folder.path());
+    }
+
+    pub fn connect(&self) -> Client {
+        let place = place(&self.url());
+        let password = std::fs::read_to_string(self.folder.path().join("password")).unwrap();
+        let mut config = postgres::Config::new();
+        config.host(&place.host).port(place.port).user(&place.user).dbname(&place.database).password(&password);
+        config.connect(NoTls).unwrap()
+    }
+
+    #[track_caller]
+    pub fn execute(&self, sql: &str) {
+        self.connect().batch_execute(sql).unwrap_or_else(|error| panic!("{error:?} in {sql:.2000}"));
+    }
+
+    /// A migration of its own database, by TLS.
+    pub fn migration(&self, log: super::cli::Log, of: &str, more: &str) -> super::cli::Migration {
+        let url = self.url() + "?sslmode=verify-full&sslrootcert=ca.pem";
+        let migration =
+            super::cli::Migration::new(log, &format!("{of}  store: {url}\n  password_file: password\n"), more);
+        for file in ["password", "ca.pem"] {
+            std::fs::copy(self.folder.path().join(file), migration.path(file)).unwrap();
+        }
+        migration
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        Self::run("stop", self.folder.path());
     }
 }
 

@@ -93,10 +93,10 @@ fn a_table_without_a_key_and_a_slot_that_somebody_else_reads_are_refused() {
         database.column("SELECT active::text FROM pg_replication_slots WHERE database = current_database()") == ["true"]
     });
     let ran = migration.run(&["follow", "--until-caught-up"]);
-    assert_eq!(ran.code, Some(4), "{}", ran.stderr);
-    assert!(ran.stderr.contains("pg_recvlogical") && ran.stderr.contains("reads the slot"), "{}", ran.stderr);
     other.kill().unwrap();
     other.wait().unwrap();
+    assert_eq!(ran.code, Some(4), "{}", ran.stderr);
+    assert!(ran.stderr.contains("pg_recvlogical") && ran.stderr.contains("reads the slot"), "{}", ran.stderr);
     passes(&migration);
 }
 

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use super::reverse::{Reversed, commit};
 use crate::base::{Error, Result};
 use crate::event::Op;
-use crate::mapping::{Mapping, Rows};
+use crate::mapping::{Mapping, Rows, Value};
 use crate::port::boundary::{boundary, rows};
 use crate::port::event_log::Positions;
 use crate::port::legacy_sink::{Image, Kept, SinkWriter};
 use crate::port::owners::RowKey;
+use crate::scan::redacted;
 
 /// Rows in one transaction, where the clock does not end it before: a batch, or less when the crash suite asks for it.
 const PART_ROWS: u64 = 2_000;
@@ -41,8 +42,11 @@ impl Pending {
 
     /// Adds the event whose row is the last of its table's chunk.
     pub(super) fn push(&mut self, key: RowKey, op: Op, place: (String, i32, i64)) {
-        let row = self.tables[key.0].len() - 1;
-        self.events.push(Event { key, row, delete: op == Op::Delete, place, left_out: Vec::new() });
+        let rows = &self.tables[key.0];
+        let row = rows.len() - 1;
+        let taken_out = |value: Value<'_>| redacted(value).is_some();
+        let left_out = (0..rows.width()).filter(|cell| taken_out(rows.row(row).get(*cell))).collect();
+        self.events.push(Event { key, row, delete: op == Op::Delete, place, left_out });
     }
 
     fn image<'a>(&'a self, event: &'a Event) -> Image<'a> {

@@ -113,3 +113,21 @@ fn a_value_passed_from_row_to_row_goes_back_in_the_order_it_was_passed() {
     connection.execute_batch("INSERT INTO seats (guest) VALUES ('dan')").unwrap();
     assert_eq!(column(&migration.legacy(), "SELECT id || '' FROM seats WHERE guest = 'dan'"), ["10"]);
 }
+
+#[test]
+fn i11_a_redacted_column_is_never_written_back() {
+    let migration = ready(Log::Embedded);
+    let gateway = Gateway::of(&migration);
+    let owned = sessions(&migration)[0].clone();
+    gateway.take("sessions", std::slice::from_ref(&owned));
+    let row = message(&owned, "m", 1);
+    gateway.once("messages", Op::Insert, &row, "1");
+    reversed(&migration, 0);
+    let before = column(&migration.legacy(), "SELECT content FROM messages WHERE id = 'm'");
+    let changed =
+        with(row, &[("content", Cell::text("the token [redacted] was here")), ("exit_code", Cell::Integer(3))]);
+    gateway.once("messages", Op::Update, &changed, "2");
+    reversed(&migration, 0);
+    assert_eq!(column(&migration.legacy(), "SELECT content FROM messages WHERE id = 'm'"), before);
+    assert_eq!(column(&migration.legacy(), "SELECT exit_code || '' FROM messages WHERE id = 'm'"), ["3"]);
+}

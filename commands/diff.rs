@@ -14,7 +14,7 @@ use crossfade::compare::{Evidence, Job, Looks, Mirrored, compare};
 use crossfade::control::{missing_row_topics, missing_topics, require_topics};
 use crossfade::diff::{Finding, Kind as Difference, Outcome, Sample, Severity, TableCoverage, verdict};
 use crossfade::event::codec::Exact;
-use crossfade::port::change_source::{Lag, Position};
+use crossfade::port::change_source::{ChangeSource, Lag, Position};
 use crossfade::port::event_log::{EventLog, Positions};
 use crossfade::port::journal::{Journal, Stage};
 use crossfade::port::legacy_sink::SinkState;
@@ -80,6 +80,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
         projection = context.store()?;
         projection.as_ref()
     };
+    let capture = context.capture(None).ok();
     let progress = context.progress();
     let mut looks = Looks::default();
     let mut look = 1;
@@ -93,10 +94,20 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
         let sessions = Sessions::read(log.as_ref(), mapping, migration, None)?;
         // Read before the snapshot, which has all that this says.
         let sink = if sessions.is_empty() { None } else { context.sink()?.state()? };
-        let Met { mut snapshot, span, position, ends } =
-            meet(source.as_ref(), log.as_ref(), mapping, migration, &progress)?;
+        let Met { mut snapshot, span, position, ends } = meet(
+            source.as_ref(),
+            capture.as_ref().map(|capture| capture.as_ref() as &dyn ChangeSource),
+            log.as_ref(),
+            mapping,
+            migration,
+            &progress,
+        )?;
         if let (Some(position), Some(_)) = (&position, span) {
-            facts.push(("compared at".to_owned(), format!("change {} of the legacy", number(position.at))));
+            let at = match position.seen.as_str() {
+                "" => format!("change {} of the legacy", number(position.at)),
+                seen => format!("snapshot {seen} of the legacy"),
+            };
+            facts.push(("compared at".to_owned(), at));
         }
         let follow = FollowState::read(log.as_ref(), migration)?;
         if args.from_log {

@@ -1,6 +1,5 @@
 //! One logical position for a comparison while the legacy is written to: a snapshot of it, and log and projection past it.
 
-use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 use super::state::{FollowState, ReplayState};
@@ -8,7 +7,7 @@ use crate::base::Result;
 use crate::event::Sequence;
 use crate::fold::Span;
 use crate::mapping::Mapping;
-use crate::port::change_source::Position;
+use crate::port::change_source::{ChangeSource, Position};
 use crate::port::event_log::{EventLog, Positions, ends};
 use crate::port::legacy_source::{LegacySource, Snapshot};
 use crate::port::owners::GatewayState;
@@ -34,7 +33,8 @@ pub struct Met {
 
 /// How far the log's events have told of the legacy.
 struct Told {
-    positions: Vec<Position>,
+    read: Option<Position>,
+    followed: Option<Position>,
     sequence: i64,
 }
 
@@ -44,19 +44,21 @@ impl Told {
         let follow = FollowState::read(log, migration)?.filter(|follow| follow.generation == replay.generation);
         let gateway = GatewayState::counted(log, migration, replay.generation)?;
         let count = follow.as_ref().map_or(0, |follow| follow.count).max(replay.count).max(gateway);
-        let positions = replay.captured.into_iter().chain(follow.map(|follow| follow.position)).collect();
-        Ok(Self { positions, sequence: Sequence { generation: replay.generation, count }.number() })
+        let sequence = Sequence { generation: replay.generation, count }.number();
+        Ok(Self { read: replay.captured, followed: follow.map(|follow| follow.position), sequence })
     }
 
-    /// How the farthest of the positions stands to `other`; `None` where none compares.
-    fn order(&self, other: &Position) -> Option<Ordering> {
-        self.positions.iter().filter_map(|position| position.order(other)).max()
+    /// Where the follow of one capture stands.
+    fn at(&self, incarnation: &str) -> Option<Position> {
+        let of = |position: &Option<Position>| position.clone().filter(|found| found.incarnation == incarnation);
+        Position::resume(of(&self.read), of(&self.followed))
     }
 }
 
 /// Takes a snapshot of the legacy and waits until the log has told of all that is in it, as long as a follow moves on.
 pub fn meet(
     source: &dyn LegacySource,
+    capture: Option<&dyn ChangeSource>,
     log: &dyn EventLog,
     mapping: &Mapping,
     migration: &str,
@@ -68,18 +70,19 @@ pub fn meet(
     let mut snapshot = source.snapshot()?;
     let position = snapshot.position()?;
     let mut span = None;
-    if let Some(position) = &position {
+    if let (Some(position), Some(capture)) = (&position, capture) {
         let mut standstill = Standstill::new();
-        loop {
-            match told.order(position) {
-                None => break,
-                Some(Ordering::Less) => {}
-                Some(_) => {
-                    span = Some(Span { from, until: told.sequence });
-                    break;
-                }
+        while let Some(at) = told.at(&position.incarnation) {
+            let covered = capture.covers(&at, position)?;
+            if covered && !position.seen.is_empty() {
+                // The store was asked after the log.
+                told = Told::read(log, migration)?;
             }
-            if !standstill.wait(&told.positions, progress)? {
+            if covered {
+                span = Some(Span { from, until: told.sequence });
+                break;
+            }
+            if !standstill.wait(&told.followed, progress)? {
                 break;
             }
             told = Told::read(log, migration)?;

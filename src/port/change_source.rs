@@ -178,6 +178,11 @@ pub trait ChangeSource: Send + Sync {
         self.open(from)?.lag()
     }
 
+    /// Whether a follow that stands at `told` has told all that is in the rows of a snapshot taken at `snapshot`.
+    fn covers(&self, told: &Position, snapshot: &Position) -> Result<bool> {
+        Ok(told.order(snapshot).is_some_and(Ordering::is_ge))
+    }
+
     /// What the store keeps for changes that are not read, where that may become much.
     fn keeps(&self) -> Result<Option<String>> {
         Ok(None)

@@ -6,6 +6,7 @@ mod capture;
 mod credentials;
 mod faults;
 mod init;
+mod live_diff;
 mod outbox;
 mod reading;
 mod resumes;

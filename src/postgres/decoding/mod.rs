@@ -149,6 +149,11 @@ impl ChangeSource for PostgresDecoding {
         self.behind(from)
     }
 
+    /// The server tells by its slot only that everything is told that was there when it was asked.
+    fn covers(&self, told: &Position, _snapshot: &Position) -> Result<bool> {
+        Ok(!self.behind(told)?.any())
+    }
+
     fn keeps(&self) -> Result<Option<String>> {
         self.kept()
     }

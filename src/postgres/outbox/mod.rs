@@ -248,6 +248,23 @@ impl ChangeSource for PostgresOutbox {
         Ok(blind)
     }
 
+    fn covers(&self, told: &Position, snapshot: &Position) -> Result<bool> {
+        let mark = Mark::of(told)?;
+        let store = self.login.describe();
+        let failed = fault(&store, "looking at what the outbox holds");
+        let open = mark.until.map_or(String::new(), |until| {
+            format!("AND NOT (pg_visible_in_snapshot(xid, '{until}') AND number <= {})", told.count)
+        });
+        let sql = format!(
+            "SELECT NOT EXISTS (SELECT FROM {} WHERE xid >= pg_snapshot_xmin('{from}') \
+             AND NOT pg_visible_in_snapshot(xid, '{from}') AND pg_visible_in_snapshot(xid, '{}') {open})",
+            self.changes(),
+            snapshot.seen,
+            from = mark.from,
+        );
+        Ok(self.login.reader()?.query_one(&sql, &[]).map_err(failed)?.get(0))
+    }
+
     fn open(&self, from: &Position) -> Result<Box<dyn ChangeReader>> {
         Ok(Box::new(read::OutboxReader::open(self.clone(), from)?))
     }

@@ -151,6 +151,8 @@ impl Reverse<'_> {
             self.progress.advance(batch.len() as u64);
             self.progress.check()?;
         }
+        // The last batch may have held nothing of sessions that events own.
+        stands.extend(reader.positions().iter().map(|(place, at)| (place.clone(), *at)));
         if !kept.is_empty() {
             self.kept_back(&kept, &sessions)?.write(self.mapping, writer.as_mut(), &stands, &mut kept, &mut done)?;
         }

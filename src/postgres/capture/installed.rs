@@ -54,6 +54,17 @@ impl Names {
     }
 }
 
+/// Whether a migration's schema holds nothing but these tables and sequences; `false` where there is no such schema.
+pub(in crate::postgres) fn holds_only(
+    client: &mut impl GenericClient,
+    names: &Names,
+    known: &[&str],
+) -> Result<bool, postgres::Error> {
+    let sql = "SELECT NOT EXISTS (SELECT 1 FROM pg_class AS c WHERE c.relnamespace = n.oid AND c.relkind <> 'i' \
+        AND NOT c.relname::text = ANY($2)) FROM pg_namespace AS n WHERE n.nspname::text = $1";
+    Ok(client.query_opt(sql, &[&names.own, &known])?.is_some_and(|row| row.get(0)))
+}
+
 /// The row: which capture there is, and what it takes to find out that it is still the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installed {
@@ -75,7 +86,7 @@ impl Installed {
         let (schema, table) = (quote(&names.own), names.table());
         let step = |sql: String, back: String| Step { sql, back };
         vec![
-            step(format!("CREATE SCHEMA {schema}"), format!("DROP SCHEMA {schema}")),
+            step(format!("CREATE SCHEMA IF NOT EXISTS {schema}"), format!("DROP SCHEMA {schema}")),
             step(
                 format!(
                     "CREATE TABLE {table} (kind text NOT NULL, incarnation text NOT NULL, mapping text NOT NULL, \

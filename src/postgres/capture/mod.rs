@@ -5,6 +5,7 @@ mod mark;
 mod seen;
 mod settle;
 
+pub(super) use installed::holds_only;
 pub use installed::{Installed, Names, position};
 pub use mark::{Mark, lsn};
 pub use seen::{Seen, widen};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use postgres::Client;
 use postgres::error::SqlState;
 
-use super::super::capture::{Holders, Installed, settle};
+use super::super::capture::{Holders, Installed, holds_only, settle};
 use super::super::fault::fault;
 use super::super::form::quote;
 use super::PostgresDecoding;
@@ -220,7 +220,8 @@ impl PostgresDecoding {
         if there(client, table)? {
             all.push(format!("DROP TABLE {}", self.names.table()));
         }
-        if there(client, "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname::text = $1)")? {
+        // Reverse keeps its table there, too.
+        if holds_only(client, &self.names, &["capture"]).map_err(&failed)? {
             all.push(format!("DROP SCHEMA {}", quote(&self.names.own)));
         }
         Ok(all)

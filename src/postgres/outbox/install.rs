@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use postgres::Client;
 use postgres::error::SqlState;
 
-use super::super::capture::{Holders, Installed};
+use super::super::capture::{Holders, Installed, holds_only};
 use super::super::fault::fault;
 use super::super::form::quote;
 use super::super::mark;
@@ -93,9 +93,21 @@ impl PostgresOutbox {
             )
             .map_err(&failed)?;
         let mut all: Vec<String> = triggers.iter().map(|row| row.get(0)).collect();
-        let there = client.query_opt("SELECT 1 FROM pg_namespace WHERE nspname::text = $1", &[own]).map_err(&failed)?;
-        if there.is_some() {
-            all.push(format!("DROP SCHEMA {} CASCADE", quote(own)));
+        let row = client
+            .query_one("SELECT to_regprocedure($1 || '()') IS NOT NULL", &[&ddl::own(&self.names, "changed")])
+            .map_err(&failed)?;
+        if row.get(0) {
+            all.push(format!("DROP FUNCTION {}()", ddl::own(&self.names, "changed")));
+        }
+        for (kind, name) in [("TABLE", "changes"), ("SEQUENCE", "number"), ("TABLE", "capture")] {
+            let place = ddl::own(&self.names, name);
+            if client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&place]).map_err(&failed)?.get(0) {
+                all.push(format!("DROP {kind} {place}"));
+            }
+        }
+        // Reverse keeps its table there, too.
+        if holds_only(client, &self.names, &["changes", "number", "capture"]).map_err(&failed)? {
+            all.push(format!("DROP SCHEMA {}", quote(own)));
         }
         Ok(all)
     }

@@ -11,6 +11,7 @@ use postgres::Client;
 use postgres::error::SqlState;
 
 use self::writer::PostgresSinkWriter;
+use super::capture::{Names, holds_only};
 use super::catalog::Catalog;
 use super::fault::fault;
 use super::form::quote;
@@ -25,7 +26,7 @@ pub struct PostgresSink {
     login: Login,
     mapping: Arc<Mapping>,
     /// A schema of this tool's own, beside the legacy's.
-    own: String,
+    names: Names,
 }
 
 /// Tables with triggers of the legacy's, which run for what is written where they cannot be silenced.
@@ -33,16 +34,13 @@ const TRIGGERS: &str = "SELECT DISTINCT c.relname::text FROM pg_trigger AS t JOI
     JOIN pg_namespace AS n ON n.oid = c.relnamespace \
     WHERE n.nspname::text = $1 AND NOT t.tgisinternal AND t.tgenabled <> 'D' ORDER BY 1";
 
-const OTHERS: &str = "SELECT count(*) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace \
-    WHERE n.nspname::text = $1 AND c.relkind <> 'i' AND c.relname::text <> 'reverse'";
-
 impl PostgresSink {
     pub fn new(login: Login, migration: &str, mapping: Arc<Mapping>) -> Self {
-        Self { login, mapping, own: format!("crossfade_{migration}") }
+        Self { login, mapping, names: Names::new(migration) }
     }
 
     fn table(&self) -> String {
-        format!("{}.reverse", quote(&self.own))
+        format!("{}.reverse", quote(&self.names.own))
     }
 
     fn made(&self, client: &mut Client) -> Result<bool> {
@@ -51,7 +49,7 @@ impl PostgresSink {
     }
 
     fn steps(&self) -> [SinkStep; 2] {
-        let (schema, table) = (quote(&self.own), self.table());
+        let (schema, table) = (quote(&self.names.own), self.table());
         [
             SinkStep { sql: format!("CREATE SCHEMA IF NOT EXISTS {schema}"), back: format!("DROP SCHEMA {schema}") },
             SinkStep {
@@ -132,9 +130,9 @@ impl LegacySink for PostgresSink {
         if !self.made(&mut client)? {
             return Ok(Vec::new());
         }
-        let others =
-            client.query_one(OTHERS, &[&self.own]).map_err(fault(&self.describe(), "looking for its tables"))?;
-        let alone = others.get::<_, i64>(0) <= 1;
+        // What captures changes lies there, too.
+        let alone = holds_only(&mut client, &self.names, &["reverse"])
+            .map_err(fault(&self.describe(), "looking for its tables"))?;
         let [schema, table] = self.steps();
         let back = |step: SinkStep| SinkStep { sql: step.back, back: step.sql };
         Ok([Some(table), alone.then_some(schema)].into_iter().flatten().map(back).collect())

@@ -350,3 +350,89 @@ fn ready_without(database: &Database, never: &str) -> Migration {
     );
     migration
 }
+
+const SMALL: &str = "
+    CREATE TABLE sessions (id text PRIMARY KEY, status text);
+    CREATE TABLE messages (id bigserial PRIMARY KEY, session_id text NOT NULL REFERENCES sessions ON DELETE CASCADE, body text);
+    INSERT INTO sessions VALUES ('a', 'running'), ('b', 'running');
+    INSERT INTO messages (session_id, body) SELECT id, 'first' FROM sessions;";
+
+/// What reverse writes is no change of the legacy's; what others write to such a session is a foreign one. Both keep what
+/// is theirs in one schema, and go in any order.
+fn captured(mode: &str) {
+    let database = Database::with(SMALL);
+    let migration = migration(Log::Embedded, &database, "  mapping: mapping.yaml\n", &projection(&database, true));
+    let name = migration.name.clone();
+    let text = format!(
+        "version: 1\ntypes: postgres\ntopics: {{{name}.rows: {{partitions: 3}}}}\ntables:\n  sessions:\n    topic: {name}.rows\n    \
+         identity: [id]\n    key: [id]\n    columns: {{id: text, status: text}}\n  messages:\n    topic: {name}.rows\n    \
+         identity: [id]\n    key: [session_id]\n    parents: [sessions]\n    columns: {{id: bigint, session_id: text, body: text}}\n"
+    );
+    std::fs::write(migration.path("mapping.yaml"), text).unwrap();
+    run_all(
+        &migration,
+        &[
+            &["provision", "apply"],
+            &["project", "--reverse", "--install", "--confirm", &name],
+            &["follow", "--install", "--mode", mode, "--confirm", &name],
+            &["replay"],
+            &["project"],
+        ],
+    );
+    let gateway = Gateway::of(&migration);
+    gateway.take("sessions", &["a".to_owned()]);
+    let row = |id: i64, body: &str| {
+        values(&[("id", Cell::Integer(id)), ("session_id", Cell::text("a")), ("body", Cell::text(body))])
+    };
+    let mut writer = gateway.open();
+    for id in 100..300 {
+        gateway.write(&mut writer, "messages", Op::Insert, &row(id, "by events"), &format!("i{id}"));
+        if id % 3 == 0 {
+            gateway.write(&mut writer, "messages", Op::Update, &row(id, "changed"), &format!("u{id}"));
+        }
+        if id % 7 == 0 {
+            gateway.write(&mut writer, "messages", Op::Delete, &row(id, "changed"), &format!("d{id}"));
+        }
+    }
+    writer.commit().unwrap();
+    drop(writer);
+    reversed(&migration, 0);
+    database.execute("INSERT INTO messages (session_id, body) VALUES ('b', 'by the legacy')");
+    let told = || {
+        let events = crate::support::flow::events(
+            crate::support::flow::open_log(&migration).as_ref(),
+            &crate::support::flow::mapping(&migration),
+        );
+        events.into_iter().filter(|event| event.source.ends_with("#follow")).collect::<Vec<_>>()
+    };
+    run_all(&migration, &[&["follow", "--until-caught-up"], &["project"], &["project", "--reverse"]]);
+    let seen = told();
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(seen[0].value["row"]["body"], "by the legacy");
+    let report = diff(&migration, &[], 0);
+    assert_eq!(report["verdict"], "PASS", "{report:#}");
+
+    database.execute("UPDATE messages SET body = 'behind their back' WHERE id = 101");
+    run_all(&migration, &[&["follow", "--until-caught-up"], &["project"]]);
+    let report = diff(&migration, &[], 1);
+    crate::support::flow::has_finding(&report, "foreign-write", "failure");
+
+    run_all(&migration, &[&["follow", "--uninstall", "--confirm", &name]]);
+    let kept = format!("SELECT count(*)::text FROM crossfade_{name}.reverse");
+    assert_ne!(database.column(&kept), ["0"]);
+    run_all(&migration, &[&["project", "--reverse", "--uninstall", "--confirm", &name]]);
+    let left = format!("SELECT count(*)::text FROM pg_namespace WHERE nspname = 'crossfade_{name}'");
+    assert_eq!(database.column(&left), ["0"]);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn i01_what_reverse_writes_is_no_event_by_decoding_and_what_others_write_is_a_foreign_one() {
+    captured("decoding");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn i01_what_reverse_writes_is_no_event_from_an_outbox_and_what_others_write_is_a_foreign_one() {
+    captured("outbox");
+}

@@ -37,6 +37,19 @@ fn all_down(cluster: &Cluster, long: Duration) {
 #[test]
 #[ignore = "needs Kafka"]
 fn i02_follow_and_project_go_on_by_themselves_when_brokers_come_back() {
+    brokers_come_and_go(&[3], &[8]);
+}
+
+#[test]
+#[ignore = "needs Kafka"]
+fn campaign_brokers_come_and_go() {
+    // Shorter than a reader's patience, and longer.
+    let transactions = brokers_come_and_go(&[1, 3], &[8, 45]);
+    println!("campaign: campaign_brokers_come_and_go seeds=1 transactions={transactions}");
+}
+
+/// Single brokers go down one after the other, then all of them for so many seconds; gives what the program did meanwhile.
+fn brokers_come_and_go(single: &[u32], all: &[u64]) -> u64 {
     let cluster = Cluster::start();
     let trial = Trial::new(Log::Kafka, 23).on(&cluster.brokers);
     let migration = &trial.migration;
@@ -54,15 +67,14 @@ fn i02_follow_and_project_go_on_by_themselves_when_brokers_come_back() {
     until(at[0], "crossfade_follow_commits_total", |_| true);
     let program = Program::start(migration, 4);
     until(at[0], "crossfade_follow_events_total", |events| events > 0.0);
-    for broker in [1, 3] {
-        let down = cluster.kill(broker);
+    for broker in single {
+        let down = cluster.kill(*broker);
         std::thread::sleep(Duration::from_secs(5));
         drop(down);
         std::thread::sleep(Duration::from_secs(3));
     }
-    // Shorter than a reader's patience, and longer.
-    for long in [8, 45] {
-        all_down(&cluster, Duration::from_secs(long));
+    for long in all {
+        all_down(&cluster, Duration::from_secs(*long));
         std::thread::sleep(Duration::from_secs(3));
         if let Some(at) = children.iter_mut().position(|child| !child.alive()) {
             panic!("{:?} ended: {:?}", commands[at], children.swap_remove(at).wait());
@@ -90,6 +102,6 @@ fn i02_follow_and_project_go_on_by_themselves_when_brokers_come_back() {
         assert_eq!(status.code(), Some(130), "{said}");
     }
     trial.expect(&["follow", "--until-caught-up"], 0);
-    println!("{} transactions of the program", worked.transactions);
     trial.assert_passes();
+    worked.transactions
 }

@@ -43,6 +43,7 @@ fn figures_of_follow_and_project_are_served_while_they_run() {
         "crossfade_build_info",
         "crossfade_follow_commits_total",
         "crossfade_follow_events_total",
+        "crossfade_follow_lag_bytes",
         "crossfade_follow_lag_changes",
         "crossfade_follow_lag_seconds",
         "crossfade_follow_reconnects_total",

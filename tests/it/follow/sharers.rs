@@ -1,5 +1,6 @@
 //! Projectors that share the partitions, killed and started at random while events flow.
 
+use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use crossfade::port::event_log::ends;
@@ -64,7 +65,8 @@ fn churn(migration: &Migration, store: &dyn RowStore) -> u32 {
             Some(child) if random.below(3) == 0 => {
                 signal("INT", child.id());
                 let (status, said) = child.wait();
-                assert_eq!(status.code(), Some(130), "{said}");
+                // One that had just begun may not have been listening yet.
+                assert!(status.code() == Some(130) || status.signal() == Some(2), "{status}: {said}");
                 None
             }
             Some(child) => {

@@ -72,6 +72,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
     let log = context.log(false)?;
     let (mapping, migration) = (&context.mapping, &context.config.migration);
     require_topics(log.as_ref(), mapping, migration)?;
+    let limits = limits(context, log.as_ref())?;
     let scratch = args.from_log.then(|| context.scratch_store()).transpose()?;
     let projection;
     let store: &dyn RowStore = if let Some(scratch) = &scratch {
@@ -127,7 +128,6 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
         let kept_back = follow_findings(context, follow.as_ref(), state.as_ref(), told, &mut findings, &mut facts)?;
         // Without recorded changes only a second look tells what is on its way from what differs.
         let passes = !told && follow.is_some_and(|follow| follow.position.incarnation.is_empty());
-        let limits = limits(context, log.as_ref())?;
         let rejected = |table: &crossfade::mapping::Table, row: crossfade::mapping::Row<'_>| {
             table.broken(row).is_some()
                 || context.screen.refusal(table, row).is_some()

@@ -34,7 +34,8 @@ fn await_ends(migration: &Migration, store: &dyn RowStore, sharers: &mut [Child]
     let ends = ends(log.as_ref(), &mapping).unwrap();
     let deadline = Instant::now() + Duration::from_secs(90);
     loop {
-        let positions = store.state().unwrap().unwrap().positions;
+        // None of them may have been let into the group so far.
+        let positions = store.state().unwrap().unwrap_or_default().positions;
         let late: Vec<_> = ends.iter().filter(|(place, end)| positions.get(*place).unwrap_or(&0) < *end).collect();
         if late.is_empty() {
             return;

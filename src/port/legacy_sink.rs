@@ -35,7 +35,7 @@ pub struct Kept {
 }
 
 impl SinkState {
-    /// Reads what [`SinkState::rows`] wrote. Rows kept back of tables the mapping no longer has are forgotten.
+    /// Reads what a sink keeps of itself. Rows kept back of tables the mapping no longer has are forgotten.
     pub fn read(mapping: &Mapping, rows: impl IntoIterator<Item = (String, String, String)>) -> Result<Self> {
         let mut state = Self::default();
         for (kind, name, value) in rows {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::emit::{Emitter, Quarantined, reject};
+use super::emit::{Emitter, Quarantined, Refusal, reject};
 use super::state::{FOLLOW_ROLE, FollowState, Phase, ReplayState};
 use crate::base::{Error, Kind, Millis, Result};
 use crate::event::codec::Codec;
@@ -309,14 +309,8 @@ impl Emit<'_, '_> {
         };
         let count = self.state.count + 1;
         let change = RowChange { op, row, before, change: id, count };
-        match self.emitter.append(writer, table.index, change)? {
-            Ok(()) => self.told(),
-            Err(reason) => {
-                reject(table, row, reason, quarantine)?;
-                self.state.quarantined += 1;
-            }
-        }
-        Ok(())
+        let appended = self.emitter.append(writer, table.index, change)?;
+        self.settle(table, row, appended, quarantine)
     }
 
     /// Records a change to a session that events own, which reverse did not make: with both images, and never folded.
@@ -329,7 +323,19 @@ impl Emit<'_, '_> {
         quarantine: Option<&mut Quarantined<'_>>,
     ) -> Result<()> {
         let change = RowChange { op, row, before, change: id, count: self.state.count + 1 };
-        match self.emitter.append_as(writer, table.index, change, (Some(FOREIGN_WRITE), None))? {
+        let appended = self.emitter.append_as(writer, table.index, change, (Some(FOREIGN_WRITE), None))?;
+        self.settle(table, row, appended, quarantine)
+    }
+
+    /// Counts an event, or rejects the row that may not become one.
+    fn settle(
+        &mut self,
+        table: &Table,
+        row: Row<'_>,
+        appended: std::result::Result<(), Refusal>,
+        quarantine: Option<&mut Quarantined<'_>>,
+    ) -> Result<()> {
+        match appended {
             Ok(()) => self.told(),
             Err(reason) => {
                 reject(table, row, reason, quarantine)?;

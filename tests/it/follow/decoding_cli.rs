@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::cli::{Log, Migration};
 use crate::support::crash::{Child, Random, signal};
-use crate::support::flow::{assert_orderly, diff, events, has_finding, json, mapping, on_both_logs, open_log, run_all};
+use crate::support::flow::{assert_orderly, diff, events, has_finding, json, mapping, open_log, run_all};
 use crate::support::postgres::{Database, migration, projection, same_rows};
 
 const ROWS: &str = "CREATE TABLE part (id integer PRIMARY KEY, size numeric(10,2), at timestamptz, body text);
@@ -178,7 +178,17 @@ fn i02_a_program_at_work_is_followed_by_decoding_under_kills(log: Log) {
     assert!(followed(&migration) > written, "{} events of {written} transactions", followed(&migration));
 }
 
-on_both_logs!(i02_a_program_at_work_is_followed_by_decoding_under_kills);
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn i02_on_the_embedded_log_a_program_at_work_is_followed_by_decoding_under_kills() {
+    i02_a_program_at_work_is_followed_by_decoding_under_kills(Log::Embedded);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and Kafka"]
+fn i02_on_kafka_a_program_at_work_is_followed_by_decoding_under_kills() {
+    i02_a_program_at_work_is_followed_by_decoding_under_kills(Log::Kafka);
+}
 
 #[test]
 #[ignore = "needs PostgreSQL"]

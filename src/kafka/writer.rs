@@ -12,6 +12,7 @@ use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use super::context::Listener;
 use super::fault;
 use super::log::Cluster;
+use super::sys::{self, Handle};
 use super::target::Target;
 use crate::base::{Error, Kind, Result};
 use crate::port::event_log::{Checkpoint, LogWriter, Record, checkpoint_place};
@@ -23,6 +24,11 @@ const MARGIN: Duration = Duration::from_secs(20);
 /// Dropping an open transaction is a courtesy to readers, not worth a long wait.
 const FAREWELL: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(1);
+/// Brokers write a commit's markers after they have answered it, within some 15 ms here. A transaction begun meanwhile
+/// is refused, and the client asks again 20 ms later.
+const MARKERS: Duration = Duration::from_millis(20);
+/// Between two looks for a failed delivery.
+const FLUSH: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -49,6 +55,7 @@ pub(super) struct KafkaWriter {
     /// Topics written to so far.
     targets: BTreeMap<String, Target>,
     state: State,
+    committed: Option<Instant>,
 }
 
 impl KafkaWriter {
@@ -68,6 +75,7 @@ impl KafkaWriter {
             checkpoint: None,
             targets: BTreeMap::new(),
             state: State::Idle,
+            committed: None,
         };
         writer.take_name()?;
         writer.checkpoint = writer.cluster.newest_checkpoint(name)?;
@@ -144,6 +152,9 @@ impl KafkaWriter {
     }
 
     fn begin(&mut self) -> Result<()> {
+        if let Some(committed) = self.committed {
+            thread::sleep(MARKERS.saturating_sub(committed.elapsed()));
+        }
         if let Err(error) = self.producer.begin_transaction() {
             let error = self.error("a transaction cannot be begun", fault::code(&error));
             return Err(self.broken(error));
@@ -203,7 +214,7 @@ impl KafkaWriter {
         Err(self.broken(error))
     }
 
-    /// Waits until all is delivered. `flush` would poll in steps of 100 ms.
+    /// Waits until all is delivered, failures told early.
     fn drain(&mut self) -> Result<()> {
         let deadline = Instant::now() + self.patience();
         while self.producer.in_flight_count() > 0 {
@@ -212,7 +223,7 @@ impl KafkaWriter {
                 let error = self.error("records could not be delivered in time", Code::MessageTimedOut);
                 return Err(self.broken(error));
             }
-            thread::sleep(PAUSE);
+            sys::flush(Handle::of(self.producer.client()), FLUSH);
         }
         self.delivered()
     }
@@ -337,6 +348,7 @@ impl LogWriter for KafkaWriter {
         let committed = self.send(&record).and_then(|()| self.drain()).and_then(|()| self.end());
         match committed {
             Ok(()) => {
+                self.committed = Some(Instant::now());
                 self.state = State::Idle;
                 self.checkpoint = Some(checkpoint);
                 Ok(())

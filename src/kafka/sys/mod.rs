@@ -86,6 +86,13 @@ impl<'c> Handle<'c> {
     }
 }
 
+/// Sends what waits for a batch to fill, and waits until all is delivered or the time is up. The Rust client's own asks in
+/// steps of 100 ms, and lets batches wait meanwhile.
+pub(super) fn flush(client: Handle<'_>, within: Duration) {
+    // SAFETY: the handle's borrow keeps the client alive. What is left is told by the count of messages in flight.
+    let _ = unsafe { rd::rd_kafka_flush(client.raw, millis(within)) };
+}
+
 /// An object of the library that is ours to destroy.
 struct Owned<T> {
     raw: NonNull<T>,

@@ -21,6 +21,8 @@ use crate::port::change_source::{ChangeReader, Changes, Lag, Position};
 
 /// A batch ends with the change that brings its images to this many bytes.
 pub(super) const BATCH_BYTES: usize = 4 << 20;
+/// A batch ends this long after its first transaction: what is committed all the time would fill it for seconds.
+const GATHER: Duration = Duration::from_millis(12);
 /// A transaction that is not visible yet is looked at again after this time.
 const NAP: Duration = Duration::from_millis(1);
 /// How often the server is told that somebody is here.
@@ -315,7 +317,7 @@ impl DecodingReader {
 impl ChangeReader for DecodingReader {
     fn read(&mut self, changes: &mut Changes, max: usize, wait: Duration) -> Result<()> {
         changes.reset(&self.source.mapping);
-        let until = Instant::now() + wait;
+        let (until, mut full) = (Instant::now() + wait, None);
         self.look()?;
         loop {
             if let Some(transaction) = &self.transaction {
@@ -332,7 +334,8 @@ impl ChangeReader for DecodingReader {
                     let xid = transaction.xid;
                     if self.visible(xid)? {
                         self.tell(changes)?;
-                        if changes.reconcile.is_some() {
+                        let full = *full.get_or_insert_with(|| Instant::now() + GATHER);
+                        if changes.reconcile.is_some() || Instant::now() >= full {
                             break;
                         }
                     } else if !changes.is_empty() || Instant::now() >= until {

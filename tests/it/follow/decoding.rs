@@ -1,7 +1,9 @@
 //! One kind of statement at a time, out of PostgreSQL's own log.
 
+use std::time::Duration;
+
 use crossfade::capture::Ended;
-use crossfade::port::change_source::{Capture, ChangeSource};
+use crossfade::port::change_source::{Capture, ChangeSource, Changes};
 
 use crate::support::decoding::Bench;
 
@@ -123,6 +125,27 @@ fn i02_by_decoding_a_transaction_of_fifty_thousand_rows_is_told_once() {
     let told = bench.told();
     let ids: std::collections::BTreeSet<&str> = told.iter().map(|event| event.id.as_str()).collect();
     assert_eq!((told.len(), ids.len(), bench.reconciles), (50_001, 50_001, 0));
+}
+
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn a_batch_does_not_wait_for_writers_that_never_pause() {
+    let mut bench = followed();
+    let position = bench.follow().position;
+    let mut reader = bench.capture().open(&position).unwrap();
+    let mut client = bench.database.connect();
+    let writing = std::thread::spawn(move || {
+        for number in 0..3_000 {
+            client.execute("INSERT INTO tree VALUES ($1::int, NULL)", &[&(1_000 + number)]).unwrap();
+        }
+    });
+    let mut changes = Changes::default();
+    while changes.is_empty() {
+        reader.read(&mut changes, 1_000_000, Duration::from_secs(1)).unwrap();
+    }
+    let told_meanwhile = !writing.is_finished();
+    writing.join().unwrap();
+    assert!(told_meanwhile, "a batch of {} changes", changes.len());
 }
 
 #[test]

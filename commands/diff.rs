@@ -1,4 +1,7 @@
-//! `crossfade diff`: legacy rows against the fold of their events; and the dry run of `replay`, which is a diff to come.
+//! `crossfade diff`: legacy rows against the fold of their events.
+
+mod dry_run;
+mod findings;
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -7,29 +10,27 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use crossfade::base::words::{counted, number};
 use crossfade::base::{Error, Result, rfc3339};
-use crossfade::capture::{
-    DryRunLog, FollowState, Met, Phase, Rejected, Replay, ReplayState, Settings, await_store, meet,
-};
+use crossfade::capture::{FollowState, Met, Phase, ReplayState, await_store, meet};
 use crossfade::compare::{Evidence, Job, Looks, Mirrored, compare};
-use crossfade::control::{missing_row_topics, missing_topics, require_topics};
+use crossfade::control::require_topics;
 use crossfade::diff::{Finding, Kind as Difference, Outcome, Sample, Severity, TableCoverage, verdict};
-use crossfade::event::codec::Exact;
-use crossfade::port::change_source::{ChangeSource, Lag, Position};
+use crossfade::port::change_source::ChangeSource;
 use crossfade::port::event_log::{EventLog, Positions};
 use crossfade::port::journal::{Journal, Stage};
-use crossfade::port::legacy_sink::SinkState;
-use crossfade::port::legacy_source::LegacySource;
-use crossfade::port::memory_log::MemoryLog;
 use crossfade::port::owners::Sessions;
 use crossfade::port::progress::Progress;
-use crossfade::port::row_store::{RowStore, RowView};
-use crossfade::project::{Projector, behind, reverse_start};
-use crossfade::scan::{Mode, mask};
+use crossfade::port::row_store::RowStore;
+use crossfade::project::Projector;
+use crossfade::scan::Mode;
 use serde_json::json;
 
 use crate::context::{Context, Unmapped, now, today};
 use crate::error::Exit;
-use crate::report::{ReportArgs, Reports};
+use crate::report::ReportArgs;
+
+pub(crate) use self::dry_run::dry_run;
+pub(crate) use self::findings::{behind_changes, name_of};
+use self::findings::{coverage_findings, finding, follow_findings, projection_view, replay_findings, reverse_findings};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -205,188 +206,6 @@ fn next_pass(log: &dyn EventLog, migration: &str, before: Option<&ReplayState>, 
     Ok(())
 }
 
-fn finding(code: &'static str, severity: Severity, text: impl Into<String>) -> Finding {
-    Finding { code, severity, text: text.into() }
-}
-
-/// What the mapping leaves out, and the ignore rules in force.
-fn coverage_findings(context: &Context, unmapped: &[Unmapped]) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for table in unmapped {
-        findings.push(finding(
-            "unmapped-table",
-            Severity::Warning,
-            format!("table {} is not mapped: nothing of it was compared", name_of(table)),
-        ));
-    }
-    let today = today();
-    for rule in &context.config.ignore {
-        let (name, until) = (format!("{}.{}", rule.table, rule.column), &rule.expires);
-        findings.push(if rule.expired(&today) {
-            let text = format!(
-                "the ignore rule for {name} expired on {until} (owner {}): renew it or mend the difference",
-                rule.owner
-            );
-            finding("ignore-rule-expired", Severity::Failure, text)
-        } else {
-            finding(
-                "ignore-rule",
-                Severity::Note,
-                format!("{name} is ignored until {until}: {} (owner {})", rule.reason, rule.owner),
-            )
-        });
-    }
-    findings
-}
-
-/// An unmapped table, with the reason where it cannot be mapped.
-pub(crate) fn name_of(unmapped: &Unmapped) -> String {
-    let why = unmapped.why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
-    format!("'{}'{why}", unmapped.table)
-}
-
-fn replay_findings(
-    context: &Context,
-    log: &dyn EventLog,
-    findings: &mut Vec<Finding>,
-    facts: &mut Vec<(String, String)>,
-) -> Result<Option<ReplayState>> {
-    let Some((state, hash)) = ReplayState::read(log, &context.config.migration)? else {
-        findings.push(finding("no-replay", Severity::Gap, "there was no replay yet"));
-        return Ok(None);
-    };
-    if hash != context.mapping.hash {
-        let message = "the replay was made under another mapping than the one in force";
-        return Err(Error::stale(message)
-            .hint("put the mapping (or scan.mode) back, or copy everything anew: crossfade replay --recopy"));
-    }
-    let age = (now() - state.snapshot_at).max(0) / 1000;
-    facts.push((
-        "replay".to_owned(),
-        format!("generation {}, taken {} ({age} s ago)", state.generation, rfc3339(state.snapshot_at)),
-    ));
-    if state.phase != Phase::Done {
-        findings.push(finding(
-            "replay-unfinished",
-            Severity::Gap,
-            "the replay is unfinished: run 'crossfade replay' again",
-        ));
-    }
-    Ok(Some(state))
-}
-
-/// What a follow cannot see and, unless it has `told` of the whole snapshot, has not told yet; gives the rows it put in
-/// quarantine.
-fn follow_findings(
-    context: &Context,
-    follow: Option<&FollowState>,
-    replay: Option<&ReplayState>,
-    told: bool,
-    findings: &mut Vec<Finding>,
-    facts: &mut Vec<(String, String)>,
-) -> Result<u64> {
-    let lag = if told { None } else { behind_changes(context, follow, replay)? };
-    if let Some(lag) = lag.filter(Lag::any) {
-        let lacks = match lag.changes {
-            0 => format!("what lies in {} of the legacy's own log", counted(lag.bytes, "byte")),
-            changes => format!("{} of the legacy", counted(changes, "change")),
-        };
-        let text = format!("the log lacks {lacks}: run 'crossfade follow'");
-        findings.push(finding("follow-behind", Severity::Gap, text));
-    }
-    let Some(state) = follow else { return Ok(0) };
-    facts.push(("follow".to_owned(), format!("by {}, last event taken {}", state.mode, rfc3339(state.taken_at))));
-    for blind in &state.blind {
-        findings.push(finding(
-            "follow-blind",
-            Severity::Note,
-            format!("follow by {} does not see {blind}", state.mode),
-        ));
-    }
-    let current =
-        replay.is_some_and(|replay| replay.reconciled == state.reconciled && replay.generation == state.generation);
-    Ok(if current { state.quarantined } else { 0 })
-}
-
-/// How far reverse came, and what stands against it.
-fn reverse_findings(
-    context: &Context,
-    log: &dyn EventLog,
-    (sessions, sink): (&Sessions, Option<&SinkState>),
-    projected: Option<&Positions>,
-    findings: &mut Vec<Finding>,
-    facts: &mut Vec<(String, String)>,
-) -> Result<()> {
-    if sessions.is_empty() {
-        return Ok(());
-    }
-    facts.push(("owned by events".to_owned(), counted(sessions.owners.owned(), "session")));
-    for (key, foreign) in &sessions.foreign {
-        let row = crate::project::reverse::row_text(context, key, sessions);
-        let (topic, partition, offset) = &foreign.place;
-        let text = format!("somebody wrote a row that events own in the legacy: {row} ({topic}[{partition}]@{offset})");
-        findings.push(finding("foreign-write", Severity::Failure, text));
-    }
-    if let Some((sink, first)) = sink.and_then(|sink| Some((sink, sink.kept.values().next()?))) {
-        let rows = counted(sink.kept.len() as u64, "row");
-        let text = format!(
-            "the legacy's schema does not take {rows} of reverse; the first: table '{}', row {}: {}",
-            first.table, first.row, first.reason
-        );
-        findings.push(finding("reverse-refused", Severity::Failure, text));
-    }
-    let stands = sink.map(|sink| sink.positions.clone()).unwrap_or_default();
-    let start = reverse_start(log, &context.mapping, &context.config.migration, &stands)?.unwrap_or_default();
-    let behind = |(place, at): &(&(String, i32), &i64)| {
-        projected.is_some_and(|positions| positions.get(*place).is_some_and(|projected| projected > *at))
-    };
-    let late = start.iter().find(behind).filter(|_| sessions.owners.owned() > 0);
-    if let Some(((topic, partition), at)) = late {
-        let text = format!("reverse stands at {topic}[{partition}]@{at}: run 'crossfade project --reverse'");
-        findings.push(finding("reverse-behind", Severity::Gap, text));
-    }
-    Ok(())
-}
-
-/// Changes recorded in the legacy that the log does not have; `None` where none are recorded since what the log has.
-pub(crate) fn behind_changes(
-    context: &Context,
-    follow: Option<&FollowState>,
-    replay: Option<&ReplayState>,
-) -> Result<Option<Lag>> {
-    let Ok(capture) = context.capture(None) else { return Ok(None) };
-    let Ok(incarnation) = capture.incarnation() else { return Ok(None) };
-    let of = |position: &Position| Some(position.clone()).filter(|position| position.incarnation == incarnation);
-    let read = replay.and_then(|state| of(state.captured.as_ref()?));
-    let last = Position::resume(read, follow.and_then(|state| of(&state.position)));
-    last.map(|last| capture.lag(&last)).transpose()
-}
-
-/// A view of the projection, or why there is none.
-fn projection_view(
-    context: &Context,
-    ends: &Positions,
-    store: &dyn RowStore,
-    findings: &mut Vec<Finding>,
-) -> Result<Option<Box<dyn RowView>>> {
-    let whole = store.state()?.filter(|state| !state.rebuilding);
-    let Some(state) = whole else {
-        findings.push(finding("no-projection", Severity::Gap, "there is no whole projection: run 'crossfade project'"));
-        return Ok(None);
-    };
-    if state.mapping_hash != context.mapping.hash {
-        return Err(Error::stale("the projection was made under another mapping").hint("crossfade project --rebuild"));
-    }
-    let view = store.view(&context.mapping)?;
-    for (topic, partition, at, end) in behind(ends, &view.state().positions) {
-        let text = format!(
-            "the projection stands at {topic}[{partition}]@{at}, the log ends at {end}: run 'crossfade project'"
-        );
-        findings.push(finding("projection-behind", Severity::Gap, text));
-    }
-    Ok(Some(view))
-}
-
 fn fold(context: &Context, log: &dyn EventLog, from: &Positions, store: &dyn RowStore) -> Result<()> {
     Projector { log, store, mapping: &context.mapping, from, progress: &context.progress() }.rebuild()?;
     Ok(())
@@ -508,111 +327,4 @@ fn journal_verdict(context: &Context, outcome: &Outcome) -> Result<()> {
     let detail = json!({"verdict": outcome.verdict, "reason": outcome.reason, "mapping": outcome.mapping_hash});
     context.journal()?.append(now(), Stage::Noted, 0, "diff", &detail)?;
     Ok(())
-}
-
-/// What `replay` would do, as a diff between the legacy and what the log already holds; nothing is changed.
-pub(crate) fn dry_run(
-    context: &Context,
-    source: &dyn LegacySource,
-    unmapped: Vec<Unmapped>,
-    reports: Reports,
-    recopy: bool,
-) -> Result<Exit> {
-    // Without a log all its topics are missing.
-    let (log, place): (Box<dyn EventLog>, String) = match context.log_missing() {
-        Some(missing) => (Box::new(MemoryLog::default()), missing),
-        None => {
-            let log = context.log(false)?;
-            let place = log.describe();
-            (log, place)
-        }
-    };
-    let (mapping, migration) = (&context.mapping, &context.config.migration);
-    let missing = match missing_row_topics(log.as_ref(), mapping, migration)? {
-        none if none.is_empty() => none,
-        // Whoever makes these makes the others, too.
-        _ => missing_topics(log.as_ref(), mapping, migration)?,
-    };
-    let mut steps: Vec<String> = missing
-        .iter()
-        .map(|topic| {
-            format!(
-                "create topic {} ({})",
-                topic.name,
-                counted(u64::from(topic.partitions.unsigned_abs()), "partition")
-            )
-        })
-        .collect();
-    let stand_in = context.empty_log()?;
-    let log: &dyn EventLog = if missing.is_empty() { log.as_ref() } else { &stand_in };
-    let state = ReplayState::read(log, &context.config.migration)?.map(|(state, _)| state);
-    steps.push(format!("take the run lock of '{}' and open the writer {0}/replay", context.config.migration));
-    let mut rejected_rows = Vec::new();
-    let dry = DryRunLog::new(log);
-    if recopy || state.as_ref().is_none_or(|state| state.phase == Phase::Base) {
-        let mut settings = Settings::new(&context.config.migration, &context.process.instance);
-        settings.recopy = recopy;
-        let (progress, mapping) = (context.progress(), &context.mapping);
-        let replay =
-            Replay { source, log: &dry, mapping, codec: &Exact, settings: &settings, progress: &progress, now: &now };
-        let copied = replay.copy(Some(&mut |rejected: &Rejected<'_>| {
-            rejected_rows.push(format!(
-                "table '{}', row {}: {}",
-                rejected.table.name,
-                mask(&rejected.table.identity_text(rejected.row)),
-                rejected.reason
-            ));
-            Ok(())
-        }))?;
-        for table in &context.mapping.tables {
-            let rows = copied.state.copied.get(&table.name).copied().unwrap_or(0);
-            steps.push(format!("copy table {} to {} ({})", table.name, table.topic, counted(rows, "row")));
-        }
-        steps.push(format!(
-            "commit {} in transactions of {}",
-            counted(dry.records() as u64, "event"),
-            counted(context.config.replay.transaction_rows, "row")
-        ));
-    }
-    if recopy || state.is_some() {
-        steps.push("fold the log to its end and write an event for every row that differs (reconcile)".to_owned());
-    }
-    let scratch = context.scratch_store()?;
-    let from = state.as_ref().map(ReplayState::begins_at).unwrap_or_default();
-    fold(context, log, &from, scratch.store.as_ref())?;
-    let mut view = scratch.store.view(&context.mapping)?;
-    let mut snapshot = source.snapshot()?;
-    let evidence = compare(
-        Job {
-            mapping: &context.mapping,
-            snapshot: snapshot.as_mut(),
-            view: view.as_mut(),
-            log: None,
-            span: None,
-            looks: None,
-            from: &Positions::new(),
-            ignore: &[],
-            today: &today(),
-            rejected: &|table, row| table.broken(row).is_some() || context.screen.refusal(table, row).is_some(),
-            redacts: context.screen.mode() == Mode::Redact,
-            max_samples: 20,
-            mirrored: None,
-            progress: &context.progress(),
-        },
-        &mut |_| Ok(()),
-    )?;
-    let mut findings = coverage_findings(context, &unmapped);
-    findings.extend(crate::scan::findings(context, &evidence.found));
-    findings.extend(rejected_rows.iter().take(20).map(|text| finding("row-rejected", Severity::Failure, text.clone())));
-    let facts = vec![("legacy".to_owned(), source.describe()), ("log".to_owned(), place)];
-    let mut outcome = outcome(context, "replay --dry-run", evidence, findings, facts, unmapped);
-    let differing: u64 = outcome.tables.iter().map(TableCoverage::differing).sum();
-    if rejected_rows.is_empty() {
-        // A dry run judges nothing: rows to be written are what it was asked for.
-        outcome.reason = format!("{} would be written as events; nothing was changed", counted(differing, "row"));
-    }
-    outcome.steps = steps;
-    outcome.next = Some(context.command(if missing.is_empty() { "replay" } else { "provision apply" }));
-    reports.write(&outcome, &context.ui)?;
-    Ok(if rejected_rows.is_empty() { Exit::Good } else { Exit::Negative })
 }

@@ -79,7 +79,10 @@ const NEIGHBOURS: &[(&str, &str)] = &[
 /// What is judged never shares code with its judge: the generator knows values, and nothing of what reads them.
 const DEMO_STANDS_ON: &[&str] = &["base", "mapping"];
 
-/// Files of the binary that may name a room only its wiring should know, besides `commands/context.rs`.
+/// The file, and the folder, of the binary that wires.
+const WIRING: &str = "commands/context";
+
+/// Files of the binary that may name a room only its wiring should know, besides those.
 const NAMED_BY: &[(&str, &str)] = &[("acc", "commands/init.rs")];
 
 /// What a rule may not name: it is pure and knows neither systems nor threads.
@@ -291,7 +294,7 @@ fn not_in_tests(path: &str, source: &Source, found: &mut Vec<String>) {
 /// What a file names of other rooms, and of the world.
 fn stands_on(path: &str, code: &str, edges: &mut BTreeMap<String, BTreeSet<String>>, found: &mut Vec<String>) {
     let Some(here) = room(path) else {
-        if path.starts_with("commands/") && path != "commands/context.rs" {
+        if path.starts_with("commands/") && !path.starts_with(WIRING) {
             wired(path, code, found);
         }
         return;
@@ -349,7 +352,7 @@ fn wired(path: &str, code: &str, found: &mut Vec<String>) {
         let Some(there) = name.strip_prefix("crossfade::").and_then(|rest| rest.split("::").next()) else { continue };
         let wiring = there == "acc" || floor(there) == Some(Floor::Adapters);
         if wiring && !NAMED_BY.contains(&(there, path)) {
-            found.push(format!("{path}:{}: wiring: '{there}' is named in commands/context.rs only", line(code, at)));
+            found.push(format!("{path}:{}: wiring: '{there}' is named in {WIRING} only", line(code, at)));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod admin_rules;
 pub mod boundary;
+pub mod buffered;
 pub mod change_source;
 pub mod event_log;
 pub mod group;

@@ -22,6 +22,19 @@ pub enum Mode {
     Again { epoch: u64 },
 }
 
+impl Mode {
+    /// The epoch of a claim on a store at epoch `old`, which projectors share when `joined`, and whether it is shared;
+    /// `None` when there was a newer claim.
+    pub fn claims(self, old: u64, joined: bool) -> Option<(u64, bool)> {
+        match self {
+            Self::Again { epoch } if epoch != old => None,
+            Self::Again { epoch } => Some((epoch, joined)),
+            Self::Shared if joined => Some((old, true)),
+            Self::Rebuild | Self::Live | Self::Shared => Some((old + 1, self == Self::Shared)),
+        }
+    }
+}
+
 /// One effect of an event on a table. Rows come in the layout of [`Table::width`]; a delete carries its identity cells,
 /// the other cells are null.
 #[derive(Clone, Copy, Debug)]

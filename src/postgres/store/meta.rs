@@ -6,6 +6,7 @@ use super::super::fault::fault;
 use super::super::form::quote;
 use crate::base::{Error, Result};
 use crate::mapping::Mapping;
+use crate::port::buffered::overtaken;
 use crate::port::event_log::Positions;
 use crate::port::row_store::StoreState;
 
@@ -157,27 +158,7 @@ impl Meta<'_> {
         if held == 1 {
             return Ok(());
         }
-        Err(self.fenced("was claimed by a newer run"))
-    }
-
-    pub(super) fn fenced(&self, what: &str) -> Error {
-        Error::fenced(format!("projection {} {what}; nothing was changed", self.store))
-            .hint("let the newer run go on, or stop it and start again")
-    }
-
-    /// Where a shared store stands is the matter of each partition's own projector.
-    pub(super) fn hold_positions(&mut self, known: &Positions, moved: &Positions, shared: bool) -> Result<()> {
-        let found = self.positions()?;
-        if !shared && found != *known {
-            return Err(self.fenced("stands at other positions than this run left it at"));
-        }
-        match moved.keys().find(|place| found.get(*place) != known.get(*place)) {
-            Some((topic, partition)) if shared => Err(Error::stale(format!(
-                "projection {} stands elsewhere in {topic}[{partition}] than this run left it at; nothing was changed",
-                self.store
-            ))),
-            _ => Ok(()),
-        }
+        Err(overtaken(self.store))
     }
 
     pub(super) fn damaged(&self, key: &str) -> Error {

@@ -12,12 +12,13 @@ use std::sync::Arc;
 use self::meta::{FORMAT, Meta, key};
 use self::shape::Shape;
 use self::view::PostgresView;
-use self::writer::PostgresWriter;
+use self::writer::{CHUNK, PostgresTables};
 use super::fault::fault;
 use super::form::quote;
 use super::server::Login;
 use crate::base::{Error, Result};
 use crate::mapping::Mapping;
+use crate::port::buffered::{BufferedWriter, overtaken};
 use crate::port::row_store::{Mode, RowStore, RowView, RowWriter, StoreState};
 
 /// A projection in a schema of its own.
@@ -65,8 +66,9 @@ impl RowStore for PostgresStore {
         rows::number_planted(&mut meta, mapping, &shapes)?;
         meta.run("claiming it", "COMMIT")?;
         let schema = self.schema().to_owned();
-        let writer = PostgresWriter::new(store, schema, client, Arc::clone(mapping), shapes, state, shared);
-        Ok(Box::new(writer))
+        let (out, image) = (Vec::new(), Vec::new());
+        let tables = PostgresTables { store, schema, client, mapping: Arc::clone(mapping), shapes, out, image };
+        Ok(Box::new(BufferedWriter::new(tables, Arc::clone(mapping), state, shared, CHUNK)))
     }
 
     fn view(&self, mapping: &Arc<Mapping>) -> Result<Box<dyn RowView>> {
@@ -105,12 +107,7 @@ fn claim(meta: &mut Meta<'_>, mapping: &Mapping, shapes: &[Shape], mode: Mode) -
     };
     let old = found.as_ref().map_or(0, |state| state.epoch);
     let joined = found.is_some() && meta.get(key::SHARED)?.is_some_and(|shared| shared == old.to_string());
-    let (epoch, shared) = match mode {
-        Mode::Again { epoch } if epoch != old => return Err(meta.fenced("was claimed by a newer run")),
-        Mode::Again { epoch } => (epoch, joined),
-        Mode::Shared if joined => (old, true),
-        Mode::Rebuild | Mode::Live | Mode::Shared => (old + 1, mode == Mode::Shared),
-    };
+    let (epoch, shared) = mode.claims(old, joined).ok_or_else(|| overtaken(meta.store))?;
     let state = match found {
         Some(state) if mode != Mode::Rebuild => {
             if state.mapping_hash != mapping.hash {

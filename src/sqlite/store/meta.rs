@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql};
 use super::fault::fault;
 use crate::base::{Error, Result};
 use crate::mapping::Mapping;
+use crate::port::buffered::overtaken;
 use crate::port::event_log::Positions;
 use crate::port::row_store::StoreState;
 
@@ -154,27 +155,7 @@ impl Meta<'_> {
         if held == 1 {
             return Ok(());
         }
-        Err(self.fenced("was claimed by a newer run"))
-    }
-
-    pub(super) fn fenced(&self, what: &str) -> Error {
-        Error::fenced(format!("projection {} {what}; nothing was changed", self.path.display()))
-            .hint("let the newer run go on, or stop it and start again")
-    }
-
-    /// Where a shared store stands is the matter of each partition's own projector.
-    pub(super) fn hold_positions(&self, known: &Positions, moved: &Positions, shared: bool) -> Result<()> {
-        let found = self.positions()?;
-        if !shared && found != *known {
-            return Err(self.fenced("stands at other positions than this run left it at"));
-        }
-        match moved.keys().find(|place| found.get(*place) != known.get(*place)) {
-            Some((topic, partition)) if shared => Err(Error::stale(format!(
-                "projection {} stands elsewhere in {topic}[{partition}] than this run left it at; nothing was changed",
-                self.path.display()
-            ))),
-            _ => Ok(()),
-        }
+        Err(overtaken(&self.path.display().to_string()))
     }
 
     pub(super) fn damaged(&self, key: &str) -> Error {

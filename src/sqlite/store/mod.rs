@@ -17,10 +17,11 @@ use self::fault::fault;
 use self::meta::{FORMAT, Meta, key};
 use self::shape::Shape;
 use self::view::SqliteView;
-use self::writer::SqliteWriter;
+use self::writer::{CHUNK, SqliteTables};
 use super::functions::{bind, value as lend};
 use crate::base::{Error, Result};
 use crate::mapping::Mapping;
+use crate::port::buffered::{BufferedWriter, overtaken};
 use crate::port::row_store::{LastEvent, Mode, RowStore, RowView, RowWriter, StoreState};
 
 /// How long a claim or a write waits for another process.
@@ -95,8 +96,8 @@ impl RowStore for SqliteStore {
         // An error leaves the transaction to the connection, which rolls it back on its way out.
         let (state, shared) = claim(&meta, mapping, &shapes, mode)?;
         meta.run("claiming it", "COMMIT")?;
-        let writer = SqliteWriter::new(self.path.clone(), connection, Arc::clone(mapping), shapes, state, shared);
-        Ok(Box::new(writer))
+        let tables = SqliteTables { path: self.path.clone(), connection, mapping: Arc::clone(mapping), shapes };
+        Ok(Box::new(BufferedWriter::new(tables, Arc::clone(mapping), state, shared, CHUNK)))
     }
 
     fn view(&self, mapping: &Arc<Mapping>) -> Result<Box<dyn RowView>> {
@@ -127,12 +128,7 @@ fn claim(meta: &Meta<'_>, mapping: &Mapping, shapes: &[Shape], mode: Mode) -> Re
         Some(state) => state.epoch,
     };
     let joined = found.is_some() && meta.get::<i64>(key::SHARED)? == Some(old as i64);
-    let (epoch, shared) = match mode {
-        Mode::Again { epoch } if epoch != old => return Err(meta.fenced("was claimed by a newer run")),
-        Mode::Again { epoch } => (epoch, joined),
-        Mode::Shared if joined => (old, true),
-        Mode::Rebuild | Mode::Live | Mode::Shared => (old + 1, mode == Mode::Shared),
-    };
+    let (epoch, shared) = mode.claims(old, joined).ok_or_else(|| overtaken(&meta.path.display().to_string()))?;
     let state = match found {
         Some(state) if mode != Mode::Rebuild => {
             if state.mapping_hash != mapping.hash {

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
-use ureq::{Agent, Body, http};
+use ureq::tls::RootCerts;
+use ureq::{Agent, Body, Error as Fault, http};
 
+use super::agent::agent;
 use crate::base::{Error, Result};
 use crate::document::parse;
 
-const CONNECT: Duration = Duration::from_secs(4);
 /// Of one answer: a server short of connections takes half a minute to say so.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// The whole list with all messages may come in one answer.
@@ -33,16 +34,7 @@ struct Failed {
 
 impl Client {
     pub(super) fn new(url: &str) -> Self {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .user_agent(concat!("crossfade/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(CONNECT))
-            .timeout_global(Some(PATIENCE))
-            .build();
-        Self { agent: config.new_agent(), url: url.trim_end_matches('/').to_owned() }
+        Self { agent: agent(RootCerts::PlatformVerifier, PATIENCE), url: url.trim_end_matches('/').to_owned() }
     }
 
     /// The document at a path, `None` where there is none. Too many requests, a server's own failure and a broken answer
@@ -78,8 +70,10 @@ impl Client {
             .uri(format!("{}{path}", self.url))
             .header("accept", "application/json");
         let request = request.body(()).map_err(|error| failed(false, format!("is no address: {error}")))?;
-        let mut answer: http::Response<Body> =
-            self.agent.run(request).map_err(|error| failed(true, format!("does not answer: {error}")))?;
+        let mut answer: http::Response<Body> = self.agent.run(request).map_err(|error| match error {
+            Fault::Tls(_) | Fault::NativeTls(_) => failed(false, format!("is not who it should be: {error}")),
+            _ => failed(true, format!("does not answer: {error}")),
+        })?;
         let status = answer.status().as_u16();
         match status {
             200 => {}

@@ -6,17 +6,17 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value as Json, json};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
+use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
 use ureq::{Agent, Error as Fault, http};
 
 use super::answer::{self, Answer, NO_LEVEL, NO_SCHEMA, NO_SUBJECT, NO_VERSION};
 use super::{RegistrySettings, encoded};
 use crate::base::{Error, Result};
+use crate::http::agent;
 use crate::plan::{Judgement, Level};
 use crate::port::registry::{Registered, Registry};
 
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
-const CONNECT: Duration = Duration::from_secs(4);
 /// Of a whole call.
 const PATIENCE: Duration = Duration::from_secs(9);
 
@@ -52,24 +52,13 @@ impl HttpRegistry {
                 RootCerts::new_with_certs(&certificates)
             }
         };
-        let tls = TlsConfig::builder().provider(TlsProvider::NativeTls).root_certs(roots).build();
-        let config = Agent::config_builder()
-            .tls_config(tls)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .user_agent(concat!("crossfade/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(CONNECT))
-            .timeout_global(Some(PATIENCE))
-            .build();
         let url = settings.url.trim_end_matches('/').to_owned();
         let authorization = settings.username.as_ref().map(|username| {
             let password = settings.password.as_ref().map_or("", |password| password.0.as_str());
             format!("Basic {}", STANDARD.encode(format!("{username}:{password}")))
         });
         let name = format!("the schema registry at {url}");
-        Ok(Self { agent: config.new_agent(), url, name, authorization, none_is_unset: OnceLock::new() })
+        Ok(Self { agent: agent(roots, PATIENCE), url, name, authorization, none_is_unset: OnceLock::new() })
     }
 
     fn call(&self, method: &str, path: &str, body: Option<&Json>) -> Result<Answer> {

@@ -73,6 +73,7 @@ const NEIGHBOURS: &[(&str, &str)] = &[
     ("contract", "mapping"),
     ("contract", "plan"),
     ("capture", "compare"),
+    ("registry", "http"),
     ("control", "capture"),
 ];
 

@@ -1,10 +1,12 @@
 //! The export of a server with its store in memory.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::cli::{Log, Migration};
+use crate::support::cli::{Log, Migration, Ran};
 use crate::support::export_server::{ExportServer, Fault, export};
 use crate::support::flow::{FLOW, diff, events, mapping, on_both_logs, open_log, run_all, table};
 
@@ -136,6 +138,29 @@ fn a_server_that_stumbles_is_asked_again_and_one_that_is_down_deletes_nothing(lo
     let ran = migration.run(&["diff"]);
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);
     assert!(ran.stderr.contains(&url), "{}", ran.stderr);
+}
+
+#[test]
+fn a_server_is_trusted_by_its_certificate_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let made =
+        Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates")).arg(folder.path()).output();
+    assert!(made.unwrap().status.success());
+    let file = |name: &str| folder.path().join(name);
+    let ran = |certificate: &str, trusted: &str| {
+        let server = ExportServer::secure(&file(&format!("{certificate}.pem")), &file(&format!("{certificate}.key")));
+        server.state().exports = vec![export("s", 1, 2)];
+        let migration = migration(Log::Embedded, &server);
+        migration.expect(FLOW[0], 0);
+        Ran::of(migration.command(&["replay"]).env("SSL_CERT_FILE", file(trusted)).output().unwrap())
+    };
+    let good = ran("broker", "ca.pem");
+    assert_eq!(good.code, Some(0), "{}", good.stderr);
+    for (certificate, trusted) in [("broker", "other-ca.pem"), ("expired", "ca.pem"), ("misnamed", "ca.pem")] {
+        let ran = ran(certificate, trusted);
+        assert_eq!(ran.code, Some(2), "{certificate}: {}", ran.stderr);
+        assert!(ran.stderr.contains("is not who it should be"), "{certificate}: {}", ran.stderr);
+    }
 }
 
 fn a_list_that_changes_between_two_pages_is_read_again(log: Log) {

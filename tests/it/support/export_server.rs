@@ -1,12 +1,14 @@
 //! A server of our own that answers as ACC's with its in-memory store does, and fails as it is told.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use openssl::ssl::{SslAcceptor, SslFiletype, SslMethod};
 use serde_json::{Value, json};
 
 /// What is done to one request instead of answering it.
@@ -48,10 +50,27 @@ pub struct ExportServer {
 
 impl ExportServer {
     pub fn start() -> Self {
+        Self::behind("http", Ok)
+    }
+
+    /// One that shows a certificate.
+    pub fn secure(certificate: &Path, key: &Path) -> Self {
+        let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
+        acceptor.set_certificate_chain_file(certificate).unwrap();
+        acceptor.set_private_key_file(key, SslFiletype::PEM).unwrap();
+        let acceptor = acceptor.build();
+        Self::behind("https", move |stream| acceptor.accept(stream).map_err(std::io::Error::other))
+    }
+
+    fn behind<S: Read + Write>(
+        scheme: &str,
+        accept: impl Fn(TcpStream) -> std::io::Result<S> + Send + Sync + 'static,
+    ) -> Self {
+        let accept = Arc::new(accept);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = Self {
-            url: format!("http://{address}"),
+            url: format!("{scheme}://{address}"),
             state: Arc::default(),
             at_once: Arc::default(),
             most: Arc::default(),
@@ -70,8 +89,13 @@ impl ExportServer {
                     return;
                 }
                 let (state, at_once, most) = (Arc::clone(&state), Arc::clone(&at_once), Arc::clone(&most));
+                let accept = Arc::clone(&accept);
                 std::thread::spawn(move || {
-                    let _ = stream.map(|stream| serve(stream, &state, &at_once, &most));
+                    let timed = stream.and_then(|stream| {
+                        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+                        accept(stream)
+                    });
+                    let _ = timed.map(|stream| serve(stream, &state, &at_once, &most));
                 });
             }
         });
@@ -116,13 +140,12 @@ pub fn export(id: &str, number: usize, messages: usize) -> Value {
 }
 
 fn serve(
-    mut stream: TcpStream,
+    stream: impl Read + Write,
     state: &Mutex<State>,
     at_once: &AtomicUsize,
     most: &AtomicUsize,
 ) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut reader = BufReader::new(stream);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
@@ -146,6 +169,7 @@ fn serve(
             Some(Fault::Half) => (body.len() / 2, body.len() / 2),
             _ => (body.len(), body.len()),
         };
+        let stream = reader.get_mut();
         write!(
             stream,
             "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{more}content-length: {length}\r\n\r\n"

@@ -80,8 +80,18 @@ impl Trial {
     /// Starts the command and waits until it stands at the n-th meeting of a boundary.
     #[track_caller]
     pub fn stop_at(&self, args: &[&str], boundary: &str, nth: usize) -> Child {
+        Child::at(self.stopping(args, boundary, nth), boundary)
+    }
+
+    fn stopping(&self, args: &[&str], boundary: &str, nth: usize) -> std::process::Command {
         let place = format!("{boundary}:{nth}");
-        Child::at(self.command(args, &[("CROSSFADE_STOP_AT", &place)]), boundary)
+        self.command(args, &[("CROSSFADE_STOP_AT", &place)])
+    }
+
+    /// Kills the command at the n-th meeting of a boundary, unless it ends well before that.
+    #[track_caller]
+    pub fn kill_if_met(&self, args: &[&str], boundary: &str, nth: usize) -> bool {
+        Child::met(self.stopping(args, boundary, nth), boundary).map(Child::kill).is_ok()
     }
 
     /// Kills the command at the n-th meeting of a boundary.

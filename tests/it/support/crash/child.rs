@@ -27,6 +27,12 @@ impl Child {
     /// Starts the command and waits until it says that it stands at the boundary; it must be alive then.
     #[track_caller]
     pub fn at(command: Command, boundary: &str) -> Self {
+        Self::met(command, boundary).unwrap_or_else(|said| panic!("{boundary} was not met:\n{said}"))
+    }
+
+    /// The same of a command that may end before it; then what it said.
+    #[track_caller]
+    pub fn met(command: Command, boundary: &str) -> Result<Self, String> {
         let mut child = Self::start(command);
         let awaited = format!("boundary {boundary}");
         let deadline = Instant::now() + PATIENCE;
@@ -35,10 +41,17 @@ impl Child {
             child.said.push(line);
             if met {
                 assert!(child.alive(), "the child ended at {boundary}");
-                return child;
+                return Ok(child);
             }
         }
-        panic!("{boundary} was not met:\n{}", child.said.join("\n"));
+        let said = child.said.join("\n");
+        if child.alive() && Instant::now() >= deadline {
+            child.kill();
+            panic!("{boundary} was not met in time:\n{said}");
+        }
+        let status = child.process.wait().unwrap();
+        assert!(status.success(), "ended with {status} before {boundary}:\n{said}");
+        Err(said)
     }
 
     pub fn id(&self) -> u32 {

@@ -3,6 +3,7 @@
 mod check;
 mod cursor;
 pub mod error;
+mod flush;
 mod functions;
 pub mod introspect;
 pub mod outbox;

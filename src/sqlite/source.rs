@@ -8,6 +8,7 @@ use rusqlite::{Connection, ToSql};
 
 use super::cursor::{Bound, decode, encode};
 use super::error::{explain, open_read_only};
+use super::flush::{Flushing, wal};
 use super::functions::{register, value};
 use super::introspect;
 use super::outbox::SqliteOutbox;
@@ -104,7 +105,16 @@ impl LegacySource for SqliteSource {
         let schema = schema.map_err(|error| explain(&self.path, error))?;
         let (path, mapping) = (self.path.clone(), Arc::clone(&self.mapping));
         let outbox = self.outbox.clone();
-        Ok(Box::new(SqliteSnapshot { connection, path, mapping, schema, plans: HashMap::new(), outbox }))
+        let flushing = Flushing::start(&path);
+        Ok(Box::new(SqliteSnapshot {
+            _flushing: flushing,
+            connection,
+            path,
+            mapping,
+            schema,
+            plans: HashMap::new(),
+            outbox,
+        }))
     }
 
     fn wake(&self) -> Result<Option<Box<dyn crate::port::legacy_source::Wake>>> {
@@ -112,14 +122,14 @@ impl LegacySource for SqliteSource {
     }
 
     fn retained_bytes(&self) -> u64 {
-        let mut wal = self.path.clone().into_os_string();
-        wal.push("-wal");
-        std::fs::metadata(wal).map_or(0, |file| file.len())
+        std::fs::metadata(wal(&self.path)).map_or(0, |file| file.len())
     }
 }
 
 /// One read transaction on a connection of its own; it ends when dropped.
 struct SqliteSnapshot {
+    /// Dropped first: it goes on as long as the log is held up.
+    _flushing: Flushing,
     connection: Connection,
     path: PathBuf,
     mapping: Arc<Mapping>,

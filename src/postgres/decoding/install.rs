@@ -18,8 +18,10 @@ use crate::port::change_source::{Capture, Installation, Step};
 use crate::port::progress::Progress;
 
 /// How long a statement on a table of the legacy's waits for it, and at most makes others wait; then it is tried again.
-const PATIENCE: &str = "400ms";
-const TRIES: u32 = 20;
+const PATIENCE: &str = "50ms";
+/// Between two tries, longer each time.
+const NAP: Duration = Duration::from_millis(100);
+const TRIES: u32 = 40;
 
 /// Between two words on who keeps the slot from being made.
 const TELL: Duration = Duration::from_secs(5);
@@ -245,7 +247,7 @@ impl PostgresDecoding {
                     if error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) || tried >= TRIES {
                         return Err(fault(&store, &doing)(error));
                     }
-                    std::thread::sleep(Duration::from_millis(100));
+                    std::thread::sleep(NAP * tried.min(10));
                 }
             }
         }

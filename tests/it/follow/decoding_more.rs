@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossfade::base::Kind;
-use crossfade::port::change_source::ChangeSource;
+use crossfade::port::change_source::{Capture, ChangeSource};
 use crossfade::postgres::decoding::{Limits, PostgresDecoding};
 
 use crate::support::decoding::{Bench, MIGRATION};
@@ -217,4 +217,41 @@ fn i02_no_change_is_lost_or_told_twice_between_snapshot_and_slot() {
         .filter(|event| event.op() == "update" && event.value["row"] == event.value["before"])
         .count();
     assert_eq!(same, 0);
+}
+
+/// Whoever asks for a table alone makes all that come later wait behind him, even for what he himself waits for.
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn i09_what_a_slot_needs_is_made_and_taken_away_beside_a_long_read_and_no_writer_waits_for_it() {
+    let bench = Bench::mapped(Database::with(ROWS), PART);
+    let stop = AtomicBool::new(false);
+    let beside_a_read = |work: &dyn Fn()| {
+        std::thread::scope(|scope| {
+            let mut reader = bench.database.connect();
+            reader.batch_execute("BEGIN; SELECT count(*) FROM part").unwrap();
+            scope.spawn(move || {
+                std::thread::sleep(Duration::from_millis(1_500));
+                reader.batch_execute("COMMIT").unwrap();
+            });
+            work();
+        });
+    };
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut client = bench.database.connect();
+            client.batch_execute("SET lock_timeout = '250ms'").unwrap();
+            let mut n = 0;
+            while !stop.load(Ordering::Relaxed) {
+                n += 1;
+                client.batch_execute(&format!("UPDATE part SET body = 'b {n}' WHERE id = {}", 1 + n % 200))?;
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Ok::<i32, postgres::Error>(n)
+        });
+        beside_a_read(&|| bench.install());
+        beside_a_read(&|| bench.capture().remove().unwrap());
+        stop.store(true, Ordering::Relaxed);
+        let written = writer.join().unwrap().unwrap();
+        assert!(written > 100, "{written}");
+    });
 }

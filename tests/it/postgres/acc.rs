@@ -1,12 +1,9 @@
 //! An ACC store: the production dump, and generated rows.
 
-use crossfade::acc;
-use crossfade::mapping::Raw;
-
 use crate::support::acc::shared;
 use crate::support::cli::{Log, Migration};
 use crate::support::flow::{FLOW, diff, run_all, table};
-use crate::support::postgres::{Database, migration, projection, same_rows};
+use crate::support::postgres::{Database, acc, migration, projection, same_rows};
 
 pub(super) const SCHEMA: &str = include_str!("../support/acc-postgres.sql");
 
@@ -34,14 +31,7 @@ fn acc_on(log: Log, database: &Database, in_postgres: bool) -> Migration {
     if log == Log::Embedded {
         return migration(log, database, "  preset: acc\n", &more);
     }
-    let migration = migration(log, database, "  mapping: mapping.yaml\n", &more);
-    let raw: Raw = acc::postgres_raw().unwrap();
-    let mut text = serde_json::to_string(&raw).unwrap();
-    for topic in acc::mapping().unwrap().topics {
-        text = text.replace(&format!("\"{}\"", topic.name), &format!("\"{}.{}\"", migration.name, topic.name));
-    }
-    std::fs::write(migration.path("mapping.yaml"), text).unwrap();
-    migration
+    acc(log, database, &more)
 }
 
 fn production_dump(log: Log) {

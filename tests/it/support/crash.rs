@@ -6,7 +6,7 @@ mod cluster;
 mod disk;
 mod legacy;
 
-use std::cell::RefCell;
+use std::sync::Mutex;
 
 use crossfade::demo::Sizes;
 use crossfade::embedded::EmbeddedLog;
@@ -27,7 +27,7 @@ pub use legacy::{Random, bring_back, change, take_away};
 /// A generated ACC store and its migration, in small transactions.
 pub struct Trial {
     pub migration: Migration,
-    pub random: RefCell<Random>,
+    pub random: Mutex<Random>,
     rows: u64,
     /// Other brokers than those of the other tests.
     brokers: Option<String>,
@@ -44,7 +44,12 @@ impl Trial {
         let more = format!("replay:\n  transaction_rows: {rows}\n  transaction_ms: 600000\n");
         let migration = Migration::acc(log, &more);
         build_store(&migration.legacy(), sizes);
-        Self { migration, random: RefCell::new(Random::new(sizes.seed)), rows, brokers: None }
+        Self::of(migration, sizes.seed, rows)
+    }
+
+    /// Any migration, in transactions of so many rows.
+    pub fn of(migration: Migration, seed: u64, rows: u64) -> Self {
+        Self { migration, random: Mutex::new(Random::new(seed)), rows, brokers: None }
     }
 
     /// Moves the migration to brokers of its own.
@@ -102,7 +107,7 @@ impl Trial {
 
     /// Updates, inserts and deletes rows all over the legacy's key ranges.
     pub fn change_legacy(&self) {
-        change(&self.migration.legacy(), &mut self.random.borrow_mut());
+        change(&self.migration.legacy(), &mut self.random.lock().unwrap());
     }
 
     pub fn log(&self) -> Box<dyn EventLog> {

@@ -10,6 +10,7 @@ pub mod flow_faults;
 pub mod follow;
 pub mod gateway;
 pub mod postgres;
+pub mod program;
 pub mod provision;
 pub mod schemas;
 pub mod scrape;

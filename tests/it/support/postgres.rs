@@ -23,20 +23,30 @@ fn place(url: &str) -> Postgres {
     Postgres::parse(url, std::path::Path::new(""), "").unwrap()
 }
 
-fn login(url: &str) -> Login {
-    Login { place: place(url), password: Some(password()), statement_timeout_ms: 60_000 }
+fn login(url: &str, password: &str) -> Login {
+    Login { place: place(url), password: Some(password.to_owned()), statement_timeout_ms: 60_000 }
 }
 
-fn connect(url: &str) -> Client {
-    let place = place(url);
-    postgres::Config::new()
-        .host(&place.host)
-        .port(place.port)
-        .user(&place.user)
-        .dbname(&place.database)
-        .password(password())
-        .connect(NoTls)
-        .unwrap()
+/// Where a database is, and the password.
+#[derive(Clone)]
+pub struct Door {
+    url: String,
+    password: String,
+}
+
+impl Door {
+    pub fn connect(&self) -> Result<Client, postgres::Error> {
+        let place = place(&self.url);
+        let mut config = postgres::Config::new();
+        config.host(&place.host).port(place.port).user(&place.user).dbname(&place.database).password(&self.password);
+        config.connect(NoTls)
+    }
+}
+
+/// The database every server has.
+fn common() -> Door {
+    let (url, password) = server();
+    Door { url, password }
 }
 
 fn unique() -> String {
@@ -54,27 +64,37 @@ impl Schema {
     }
 
     pub fn login(&self) -> Login {
-        login(&format!("{}?schema={}", server().0, self.name))
+        login(&format!("{}?schema={}", server().0, self.name), &password())
     }
 }
 
 impl Drop for Schema {
     fn drop(&mut self) {
-        let _ = connect(&server().0)
-            .batch_execute(&format!("SET lock_timeout = '5s'; DROP SCHEMA IF EXISTS {} CASCADE", self.name));
+        let drop = format!("SET lock_timeout = '5s'; DROP SCHEMA IF EXISTS {} CASCADE", self.name);
+        let _ = common().connect().unwrap().batch_execute(&drop);
     }
 }
 
 /// A database, dropped with this.
 pub struct Database {
     pub name: String,
+    common: Door,
 }
 
 impl Database {
     pub fn new() -> Self {
+        Self::at(common())
+    }
+
+    /// On a server of the test's own, which must outlive it.
+    pub fn on(server: &Server) -> Self {
+        Self::at(server.door())
+    }
+
+    fn at(common: Door) -> Self {
         let name = unique();
-        connect(&server().0).batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
-        Self { name }
+        common.connect().unwrap().batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
+        Self { name, common }
     }
 
     pub fn with(sql: &str) -> Self {
@@ -85,8 +105,7 @@ impl Database {
 
     /// Its URL, without a password.
     pub fn url(&self) -> String {
-        let server = server().0;
-        format!("{}/{}", server.rsplit_once('/').unwrap().0, self.name)
+        format!("{}/{}", self.common.url.rsplit_once('/').unwrap().0, self.name)
     }
 
     /// The same for another role.
@@ -95,11 +114,15 @@ impl Database {
     }
 
     pub fn login(&self) -> Login {
-        login(&self.url())
+        login(&self.url(), &self.common.password)
+    }
+
+    pub fn door(&self) -> Door {
+        Door { url: self.url(), password: self.common.password.clone() }
     }
 
     pub fn connect(&self) -> Client {
-        connect(&self.url())
+        self.door().connect().unwrap()
     }
 
     #[track_caller]
@@ -117,7 +140,9 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let _ = connect(&server().0).batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        // A server that a failed test left broken has nothing to be tidied up.
+        let _ = self.common.connect().map(|mut client| client.batch_execute(&drop));
     }
 }
 
@@ -152,12 +177,13 @@ impl Server {
         Self::run(verb, self.folder.path());
     }
 
-    pub fn connect(&self) -> Client {
-        let place = place(&self.url());
+    fn door(&self) -> Door {
         let password = std::fs::read_to_string(self.folder.path().join("password")).unwrap();
-        let mut config = postgres::Config::new();
-        config.host(&place.host).port(place.port).user(&place.user).dbname(&place.database).password(&password);
-        config.connect(NoTls).unwrap()
+        Door { url: self.url(), password }
+    }
+
+    pub fn connect(&self) -> Client {
+        self.door().connect().unwrap()
     }
 
     #[track_caller]
@@ -187,7 +213,18 @@ impl Drop for Server {
 pub fn migration(log: super::cli::Log, database: &Database, of: &str, more: &str) -> super::cli::Migration {
     let legacy = format!("{of}  store: {}\n  password_file: password\n", database.url());
     let migration = super::cli::Migration::new(log, &legacy, more);
-    std::fs::write(migration.path("password"), format!("{}\n", password())).unwrap();
+    std::fs::write(migration.path("password"), format!("{}\n", database.common.password)).unwrap();
+    migration
+}
+
+/// One with ACC's mapping, with topics of its own.
+pub fn acc(log: super::cli::Log, database: &Database, more: &str) -> super::cli::Migration {
+    let migration = migration(log, database, "  mapping: mapping.yaml\n", more);
+    let mut text = serde_json::to_string(&crossfade::acc::postgres_raw().unwrap()).unwrap();
+    for topic in crossfade::acc::mapping().unwrap().topics {
+        text = text.replace(&format!("\"{}\"", topic.name), &format!("\"{}.{}\"", migration.name, topic.name));
+    }
+    std::fs::write(migration.path("mapping.yaml"), text).unwrap();
     migration
 }
 

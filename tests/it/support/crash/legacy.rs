@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 
 /// A small deterministic source of numbers.
 pub struct Random(u64);
@@ -33,7 +33,8 @@ fn connect(path: &Path) -> Connection {
 /// place, so that copied ranges and ranges not copied yet are both hit; sessions go with all that belongs to them.
 pub fn change(path: &Path, random: &mut Random) {
     let mut store = connect(path);
-    let transaction = store.transaction().unwrap();
+    // A program that writes beside it would make one fail that begins by reading.
+    let transaction = store.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
     let count = |table: &str| -> i64 {
         transaction.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
     };

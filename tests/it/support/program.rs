@@ -152,6 +152,8 @@ impl Writer {
             random.below(80),
             random.below(100)
         );
+        // Sessions grow, what a transaction does must not.
+        let some = format!("length(content) % 9 = {}", random.below(9));
         match random.below(17) {
             0..=5 => message,
             6 | 7 => format!(
@@ -168,7 +170,7 @@ impl Writer {
             10 => format!("DELETE FROM messages WHERE id = {one_of}"),
             // Writers meet in one row, and end in another order than they began.
             11 => format!(
-                "BEGIN; {message} SAVEPOINT s; DELETE FROM messages WHERE session_id = {session}; ROLLBACK TO s;
+                "BEGIN; {message} SAVEPOINT s; DELETE FROM messages WHERE session_id = {session} AND {some}; ROLLBACK TO s;
                  UPDATE messages SET content = content || 'again', exit_code = NULL WHERE id = {id};
                  UPDATE sessions SET initial_task = 'hot {writer} {number}' WHERE id = md5('s1')::uuid; COMMIT"
             ),
@@ -183,7 +185,7 @@ impl Writer {
                          ON CONFLICT (id) DO UPDATE SET initial_task = excluded.initial_task || {number}; COMMIT"
                 )
             }
-            13 => format!("UPDATE messages SET content = left(content, 400) || '+' WHERE session_id = {session}"),
+            13 => format!("UPDATE messages SET content = left(content, 400) || '+' WHERE session_id = {session} AND {some}"),
             14 => format!("UPDATE messages SET session_id = {} WHERE id = {one_of}", own(&mut random)),
             15 => format!(
                 "INSERT INTO agent_communications (session_id, from_agent, to_agent, message_type, content, related_message_id)

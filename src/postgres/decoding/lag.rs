@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use postgres::error::SqlState;
+
 use super::super::capture::{Installed, Mark, Seen, widen};
 use super::super::fault::fault;
 use super::PostgresDecoding;
@@ -28,13 +30,14 @@ impl PostgresDecoding {
         let store = self.store();
         let failed = fault(&store, "asking what the log lacks");
         let end = Mark::read(&mut client).map_err(&failed)?.flushed;
-        if slot.reader.is_none() {
-            return self.peek(&mut client, from, &slot, end);
-        }
-        let began = Instant::now();
+        let (began, mut slot) = (Instant::now(), Some(slot));
         loop {
-            let now = Slot::read(&mut client, &self.names, &installed.incarnation).map_err(&failed)?;
-            let confirmed = now.map_or(0, |slot| slot.confirmed);
+            if let Some(free) = slot.as_ref().filter(|slot| slot.reader.is_none())
+                && let Some(lag) = self.peek(&mut client, from, free, end)?
+            {
+                return Ok(lag);
+            }
+            let confirmed = slot.map_or(0, |slot| slot.confirmed);
             if confirmed >= end {
                 return Ok(Lag::default());
             }
@@ -42,10 +45,12 @@ impl PostgresDecoding {
                 return Ok(Lag { changes: 0, bytes: end - confirmed, since: None });
             }
             std::thread::sleep(Duration::from_millis(50));
+            slot = Slot::read(&mut client, &self.names, &installed.incarnation).map_err(&failed)?;
         }
     }
 
-    fn peek(&self, client: &mut postgres::Client, from: &Position, slot: &Slot, end: u64) -> Result<Lag> {
+    /// `None` where somebody else has begun to read the slot.
+    fn peek(&self, client: &mut postgres::Client, from: &Position, slot: &Slot, end: u64) -> Result<Option<Lag>> {
         let store = self.store();
         let failed = fault(&store, "looking at what its slot holds");
         let seen: Option<Seen> = from.seen.parse().ok();
@@ -54,7 +59,10 @@ impl PostgresDecoding {
             'publication_names', $3)";
         // An option's value is a list of names.
         let publication = super::super::form::quote(&self.names.own);
-        let found = client.query(sql, &[&slot.name, &MOST, &publication]).map_err(&failed)?;
+        let found = match client.query(sql, &[&slot.name, &MOST, &publication]) {
+            Err(error) if error.code() == Some(&SqlState::OBJECT_IN_USE) => return Ok(None),
+            found => found.map_err(&failed)?,
+        };
         let mut lag = Lag::default();
         let (mut counts, mut told, mut made) = (false, 0, None);
         for row in &found {
@@ -78,10 +86,11 @@ impl PostgresDecoding {
                 _ => {}
             }
         }
-        if lag.changes > 0 {
+        // A slot may lie far behind what was told, as a server that was killed has it: more may come than was looked at.
+        if lag.changes > 0 || found.len() >= MOST as usize {
             lag.bytes = end.saturating_sub(slot.confirmed);
         }
-        Ok(lag)
+        Ok(Some(lag))
     }
 
     pub(super) fn kept(&self) -> Result<Option<String>> {

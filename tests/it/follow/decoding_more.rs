@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossfade::base::Kind;
-use crossfade::port::change_source::{Capture, ChangeSource};
+use crossfade::port::change_source::{Capture, ChangeSource, Changes};
 use crossfade::postgres::decoding::{Limits, PostgresDecoding};
 
 use crate::support::decoding::{Bench, MIGRATION};
@@ -111,6 +111,33 @@ fn i03_a_record_key_that_comes_through_a_parent_is_found_while_it_is_there_and_a
     bench.run("INSERT INTO leaf VALUES (97, 8); INSERT INTO root VALUES (8, 'later')");
     bench.assert_followed();
     assert_eq!(bench.reconciles, before + 1);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn i05_a_slot_far_behind_what_was_told_does_not_say_that_nothing_is_left() {
+    let mut bench = part();
+    let from = bench.follow().position;
+    // Told, and not confirmed: as a server has it that was killed before it wrote down what was confirmed.
+    bench.run("INSERT INTO part SELECT n, 'told' FROM generate_series(1000, 13000) AS n");
+    let (mut changes, capture) = (Changes::default(), bench.capture());
+    let mut reader = capture.open(&from).unwrap();
+    while !changes.caught_up {
+        reader.read(&mut changes, 100_000, Duration::from_millis(200)).unwrap();
+    }
+    drop(reader);
+    let told = changes.end.clone();
+    assert_ne!(told, from);
+    let active = "SELECT active::text FROM pg_replication_slots WHERE database = current_database()";
+    while bench.database.column(active) != ["false"] {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    bench.run("UPDATE part SET body = 'not told' WHERE id = 1");
+    assert!(capture.lag(&told).unwrap().any());
+    assert!(!capture.covers(&told, &told).unwrap());
+    bench.assert_followed();
+    let told = bench.follow().position;
+    assert!(capture.covers(&told, &told).unwrap());
 }
 
 #[test]

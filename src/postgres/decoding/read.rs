@@ -8,11 +8,9 @@ use postgres::Client;
 use super::super::capture::{Mark, Seen, lsn, widen};
 use super::super::catalog::Catalog;
 use super::super::fault::fault;
-use super::super::form::quote;
 use super::lookup::Lookup;
 use super::pgoutput::{Message, parse};
 use super::shape::{Kinds, Shape};
-use super::slot::reader_name;
 use super::transaction::{Transaction, millis};
 use super::wire::{Came, Wire};
 use super::{ANEW, PostgresDecoding};
@@ -96,13 +94,7 @@ impl DecodingReader {
         let catalog = Catalog::read(&mut client, &source.login.place.schema).map_err(&failed)?;
         let mut lookup = Lookup::new(catalog);
         lookup.find_orphans(&mut client, &source.login, &source.mapping)?;
-        let mut wire = Wire::open(&source.login, &reader_name(&source.names))?;
-        wire.stream(&format!(
-            "START_REPLICATION SLOT {} LOGICAL {} (proto_version '1', publication_names '{}', messages 'true')",
-            quote(&slot.name),
-            lsn(slot.confirmed),
-            quote(&source.names.own)
-        ))?;
+        let wire = slot.stream(&mut client, &source.login, &source.names)?;
         let past = Instant::now().checked_sub(MOVE.0).unwrap_or_else(Instant::now);
         Ok(Self {
             seen: from.seen.parse().ok(),

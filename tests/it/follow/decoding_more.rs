@@ -282,3 +282,27 @@ fn i09_what_a_slot_needs_is_made_and_taken_away_beside_a_long_read_and_no_writer
         assert!(written > 100, "{written}");
     });
 }
+
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn looks_from_outside_and_a_follow_that_begins_do_not_meet() {
+    let mut bench = part();
+    let told = bench.follow().position;
+    // So much that a look takes a while.
+    bench.run("INSERT INTO part SELECT n, repeat('x', 200) FROM generate_series(1000, 9000) AS n");
+    let (capture, ended) = (bench.capture(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    capture.lag(&told).unwrap();
+                }
+            });
+        }
+        for _ in 0..6 {
+            drop(capture.open(&told).unwrap());
+        }
+        ended.store(true, Ordering::Relaxed);
+    });
+    bench.assert_followed();
+}

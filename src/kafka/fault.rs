@@ -80,6 +80,10 @@ pub(super) fn error(what: impl Into<String>, code: Code, listener: Option<&Liste
             error.hint(PROVISION)
         }
         Kind::Refused if code != Code::PolicyViolation => error.hint("the user lacks an ACL for it"),
+        Kind::Connect if passing(code) => {
+            error.hint("run the command again once the brokers answer: it goes on from what was committed")
+        }
+        Kind::Connect => error.hint("check `security`"),
         Kind::Stale => error.hint("the log no longer has this position, or never had it"),
         _ => error,
     }
@@ -162,5 +166,19 @@ pub(super) fn unreachable(settings: &KafkaSettings, listener: &Listener) -> Erro
         Error::connect(format!("Kafka at {brokers} does not answer"))
             .because(cause)
             .hint("check `bootstrap` and `security`, and whether the brokers run")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_away_by_itself_is_said_with_what_to_do() {
+        for (code, words) in [(Code::BrokerTransportFailure, "once the brokers answer"), (Code::SSL, "`security`")] {
+            let error = error("the log cannot be read", code, None);
+            assert_eq!(error.kind(), Kind::Connect);
+            assert!(error.help().is_some_and(|help| help.contains(words)), "{error:?}");
+        }
     }
 }

@@ -88,7 +88,10 @@ impl Stage<'_> {
                 Some(code)
             }
             Some(code @ 5) if args[0] == "diff" => Some(code),
-            _ => panic!("{args:?} ended by itself (a broker or server was down: {felt}): {status}\n{said}"),
+            _ => panic!(
+                "{args:?} ended after {:?} (a broker or server was down: {felt}): {status}\n{said}",
+                began.elapsed()
+            ),
         }
     }
 
@@ -128,9 +131,11 @@ impl Stage<'_> {
         }
     }
 
-    /// Kills a broker or the server, never two at once, and starts it again.
+    /// Kills a broker or the server and starts it again; never two at once, as a broker's copies have to catch up first.
     fn break_again_and_again(&self, cluster: Option<&Cluster>, server: Option<&Server>, mut random: Random) {
-        while (cluster.is_some() || server.is_some()) && self.pause(3_000, 9_000, &mut random) {
+        while (cluster.is_some() || server.is_some())
+            && self.pause(if cluster.is_some() { 9_000 } else { 3_000 }, 9_000, &mut random)
+        {
             let (broker, which) = (1 + random.below(3) as u32, random.below(2) == 0);
             let from = Instant::now();
             self.felt.lock().unwrap().push((from, from + Duration::from_secs(3_600)));

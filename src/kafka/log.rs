@@ -220,13 +220,16 @@ impl Cluster {
                 .collect()
         };
         self.patiently(consumer, what, || {
-            ask().map_err(|error| match fault::code(&error) {
-                // The caller has seen these partitions, so the topic is new and this client has not heard of it yet.
-                Code::UnknownPartition | Code::UnknownTopic | Code::UnknownTopicOrPartition => {
+            ask().map_err(|error| {
+                let code = fault::code(&error);
+                let unknown =
+                    matches!(code, Code::UnknownPartition | Code::UnknownTopic | Code::UnknownTopicOrPartition);
+                // The client goes on asking a leader that is dead for minutes, unless it hears of the new one.
+                if unknown || fault::passing(code) {
                     let _ = consumer.fetch_metadata(Some(topic), REQUEST);
-                    KafkaError::OffsetFetch(Code::LeaderNotAvailable)
                 }
-                _ => error,
+                // The caller has seen these partitions, so the topic is new and this client has not heard of it yet.
+                if unknown { KafkaError::OffsetFetch(Code::LeaderNotAvailable) } else { error }
             })
         })
     }

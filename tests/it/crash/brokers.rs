@@ -24,12 +24,22 @@ fn lose_a_broker(trial: &Trial, cluster: &Cluster, broker: u32, args: &[&str], b
     through
 }
 
+/// A log that was open before finds the new leaders while the old one stays away.
+fn look_while_a_broker_is_down(trial: &Trial, cluster: &Cluster) {
+    let (log, topic) = (trial.log(), format!("{}.session.events", trial.migration.name));
+    let before = log.ends(&topic).unwrap();
+    let down = cluster.kill(3);
+    assert_eq!(log.ends(&topic).unwrap(), before);
+    drop(down);
+}
+
 #[test]
 #[ignore = "needs Kafka"]
 fn i12_a_broker_lost_in_the_middle_of_replay_and_project_costs_no_row() {
     let cluster = Cluster::start();
     let trial = Trial::new(Log::Kafka, 47).on(&cluster.brokers);
     trial.expect(&["provision", "apply"], 0);
+    look_while_a_broker_is_down(&trial, &cluster);
     let lost: &[(u32, &[&str], &str, usize)] = &[
         (1, &["replay"], "replay.before-commit", 4),
         (2, &["project"], "project.after-commit", 2),

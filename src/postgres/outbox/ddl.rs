@@ -6,6 +6,7 @@
 use super::super::capture::Names;
 use super::super::form::quote;
 use super::super::mark;
+use super::rest;
 use crate::port::change_source::Step;
 
 /// Settings under which the text of every value reads the same, whatever the session that writes has set.
@@ -50,13 +51,14 @@ pub(super) fn objects(names: &Names) -> Vec<Step> {
 /// alone what the row does not have.
 fn body(names: &Names) -> String {
     let (function, changes, channel) = (own(names, "changed"), own(names, "changes"), &names.own);
+    let lock = rest::lock(names);
     format!(
         "CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER {FORMS} AS $crossfade$\n\
          DECLARE was text; becomes text;\n\
          BEGIN\n\
          \x20 IF TG_LEVEL = 'STATEMENT' THEN\n\
          \x20   IF TG_OP = 'TRUNCATE' THEN INSERT INTO {changes} (rel, op) VALUES (TG_RELID, 't'); END IF;\n\
-         \x20   PERFORM pg_notify('{channel}', '');\n\
+         \x20   IF NOT pg_try_advisory_xact_lock_shared({lock}) THEN PERFORM pg_notify('{channel}', ''); END IF;\n\
          \x20   RETURN NULL;\n\
          \x20 END IF;\n\
          \x20 IF TG_OP <> 'INSERT' THEN\n\

@@ -3,6 +3,7 @@
 mod ddl;
 mod install;
 mod read;
+mod rest;
 mod strands;
 
 use std::sync::Arc;

@@ -17,6 +17,7 @@ use super::super::fault::fault;
 use super::super::form::Raw;
 use super::super::plan::Plan;
 use super::super::read::Reader;
+use super::rest::Rest;
 use super::strands::{orphans, strands};
 use super::{Mark, PostgresOutbox};
 use crate::base::{Error, Millis, Result};
@@ -73,6 +74,7 @@ pub(super) struct OutboxReader {
     window: Option<Window>,
     trimmed: Position,
     trimmed_at: Instant,
+    rest: Rest,
 }
 
 impl OutboxReader {
@@ -88,6 +90,7 @@ impl OutboxReader {
         let orphans = orphans(&mut client, &outbox, &catalog)?;
         let window = Mark::of(from)?.until.map(|until| Window { until, at: from.at, resumed: true, open: false });
         Ok(Self {
+            rest: Rest::new(&outbox.names),
             outbox,
             client,
             trimming: None,
@@ -355,18 +358,14 @@ impl ChangeReader for OutboxReader {
             changes.reset(&self.outbox.mapping);
             changes.end.clone_from(&self.end);
             if self.next(changes, max)? {
-                return Ok(());
+                return self.rest.wake(&mut self.client).map_err(self.failed("reading the outbox"));
             }
             let left = wait.saturating_sub(began.elapsed());
             if left.is_zero() {
                 changes.caught_up = true;
                 return Ok(());
             }
-            let failed = self.failed("waiting for changes");
-            let mut news = self.client.notifications();
-            news.timeout_iter(left).next().map_err(&failed)?;
-            // One transaction often brings several.
-            while news.iter().next().map_err(&failed)?.is_some() {}
+            self.rest.wait(&mut self.client, left).map_err(self.failed("waiting for changes"))?;
         }
     }
 

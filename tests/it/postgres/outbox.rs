@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use crossfade::mapping::init::init;
 use crossfade::postgres::describe;
+use postgres::fallible_iterator::FallibleIterator;
 
 use crate::support::cli::{Log, Migration, Ran};
-use crate::support::crash::{Child, Random};
+use crate::support::crash::{Child, Random, signal};
 use crate::support::flow::{Seen, assert_orderly, diff, events, mapping, open_log, run_all};
 use crate::support::postgres::{Database, migration, projection, same_rows};
 
@@ -409,4 +410,39 @@ fn i08_an_outbox_killed_half_way_through_being_made_or_taken_away_is_gone_on_wit
     followed.install(0);
     let said = followed.pass();
     assert!(said.contains("reconcil"), "{said}");
+}
+
+/// The server lets one transaction at a time commit that has a NOTIFY.
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn i09_writers_call_a_follow_that_sleeps_and_nobody_while_it_is_awake() {
+    let followed = Followed::new(Log::Embedded, STORE);
+    let mut writer = followed.database.connect();
+    let mut listener = followed.database.connect();
+    listener.batch_execute(&format!("LISTEN \"crossfade_{}\"", followed.migration.name)).unwrap();
+    let mut calls = || {
+        let mut news = listener.notifications();
+        std::iter::from_fn(|| news.timeout_iter(Duration::from_millis(300)).next().unwrap()).count()
+    };
+    let follow = Child::start(followed.migration.command(&["follow"]));
+    for n in 0..300 {
+        writer.batch_execute(&format!("INSERT INTO tree VALUES ({}, NULL)", 100 + n)).unwrap();
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    let called = calls();
+    assert!(called < 60, "{called} calls");
+    let asleep = "SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' \
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let began = std::time::Instant::now();
+    while followed.database.column(asleep) != ["1"] {
+        assert!(began.elapsed() < Duration::from_secs(20), "it never falls asleep");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    calls();
+    writer.batch_execute("INSERT INTO tree VALUES (99, NULL)").unwrap();
+    assert_eq!(calls(), 1);
+    signal("INT", follow.id());
+    assert_eq!(follow.wait().0.code(), Some(130));
+    followed.pass();
+    assert_eq!(followed.told().len(), 301);
 }

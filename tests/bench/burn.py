@@ -11,6 +11,9 @@ import os
 import sys
 import time
 
+# Bursts in an interval: crossfade, a broker and the server work for some milliseconds at a time.
+PIECES = 10
+
 
 def main():
     plan, place = json.load(open(sys.argv[1])), int(sys.argv[2])
@@ -21,12 +24,13 @@ def main():
     for number, (processes, cpu, size) in enumerate(plan["parts"]):
         if place >= processes:
             continue
-        time.sleep(max(0, began + number * plan["every"] - time.monotonic()))
-        done += cpu / processes
-        # What an interval was too short for is done in the next one. A piece is about 10 µs.
-        while time.process_time() < done and time.monotonic() < end:
-            for _ in range(400):
-                pass
+        for piece in range(PIECES):
+            time.sleep(max(0, began + (number + piece / PIECES) * plan["every"] - time.monotonic()))
+            done += cpu / processes / PIECES
+            # What a piece of time was too short for is done in the next one. The loop takes about 10 µs.
+            while time.process_time() < done and time.monotonic() < end:
+                for _ in range(400):
+                    pass
         if out is not None and place == 0 and size:
             os.pwrite(out, b"x" * size, number * (1 << 20) % (64 << 20))
             os.fdatasync(out)

@@ -5,8 +5,8 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 use crate::mapping::{Row, Rows, Table, Value};
 use crate::port::legacy_source::Place;
 
-/// Buckets of one table.
-pub(super) const BUCKETS: usize = 4096;
+/// Buckets of one table, 32 bytes each. A row that differs costs reading the other rows of its bucket.
+pub(super) const BUCKETS: usize = 16_384;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bucket {

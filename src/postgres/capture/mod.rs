@@ -16,3 +16,9 @@ pub fn installed(login: &super::Login, migration: &str) -> crate::base::Result<O
     let installed = Installed::read(&mut login.reader()?, login, &Names::new(migration))?;
     Ok(installed.map(|installed| installed.kind))
 }
+
+/// How long a statement may wait for a table of the legacy, in milliseconds, at its n-th try: writers that come meanwhile
+/// wait behind it. Where it never fits between theirs, longer in the end.
+pub(super) fn patience(tried: u32) -> u32 {
+    50 << (tried.saturating_sub(16) / 5).min(3)
+}

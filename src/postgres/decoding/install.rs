@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use postgres::Client;
 use postgres::error::SqlState;
 
-use super::super::capture::{Holders, Installed, holds_only, settle};
+use super::super::capture::{Holders, Installed, holds_only, patience, settle};
 use super::super::fault::fault;
 use super::super::form::quote;
 use super::PostgresDecoding;
@@ -17,8 +17,6 @@ use crate::port::boundary::boundary;
 use crate::port::change_source::{Capture, Installation, Step};
 use crate::port::progress::Progress;
 
-/// How long a statement on a table of the legacy's waits for it, and at most makes others wait; then it is tried again.
-const PATIENCE: &str = "50ms";
 /// Between two tries, longer each time.
 const NAP: Duration = Duration::from_millis(100);
 const TRIES: u32 = 40;
@@ -235,7 +233,9 @@ impl PostgresDecoding {
         let doing = format!("running {}", sql.split(" FOR ").next().unwrap_or(sql));
         for tried in 1.. {
             let began = Instant::now();
-            match client.batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '{PATIENCE}'; {sql}; COMMIT")) {
+            match client
+                .batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '{}ms'; {sql}; COMMIT", patience(tried)))
+            {
                 Ok(()) => return Ok(began.elapsed()),
                 Err(error) => {
                     let _ = client.batch_execute("ROLLBACK");
@@ -247,7 +247,7 @@ impl PostgresDecoding {
                     if error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) || tried >= TRIES {
                         return Err(fault(&store, &doing)(error));
                     }
-                    std::thread::sleep(NAP * tried.min(10));
+                    std::thread::sleep(NAP * tried.min(5));
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use postgres::Client;
 use postgres::error::SqlState;
 
-use super::super::capture::{Holders, Installed, holds_only};
+use super::super::capture::{Holders, Installed, holds_only, patience};
 use super::super::fault::fault;
 use super::super::form::quote;
 use super::super::mark;
@@ -16,8 +16,6 @@ use crate::port::boundary::boundary;
 use crate::port::change_source::{Capture, ChangeSource, Installation, Step};
 use crate::port::progress::Progress;
 
-/// How long a statement on a table of the legacy waits for its lock: writers that come meanwhile wait behind it.
-const LOCK: &str = "SET LOCAL lock_timeout = '50ms'";
 /// Between two tries, longer each time.
 const NAP: Duration = Duration::from_millis(100);
 /// Tries before it is given up.
@@ -114,11 +112,13 @@ impl PostgresOutbox {
 
     /// Runs the statements of one table in a transaction of their own; gives how long they held it.
     fn at_once(&self, client: &mut Client, statements: &[&str], progress: &dyn Progress) -> Result<Duration> {
-        let mut tries = 0;
+        let (mut tries, statements) = (0, statements.join("; "));
         loop {
             progress.check()?;
             let began = Instant::now();
-            let done = client.batch_execute(&format!("BEGIN; {LOCK}; {}; COMMIT", statements.join("; ")));
+            let patience = patience(tries + 1);
+            let script = format!("BEGIN; SET LOCAL lock_timeout = '{patience}ms'; {statements}; COMMIT");
+            let done = client.batch_execute(&script);
             let Err(error) = done else { return Ok(began.elapsed()) };
             let busy = error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
                 || error.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED);
@@ -136,7 +136,7 @@ impl PostgresOutbox {
             if tries % 10 == 0 {
                 progress.note(&format!("waiting for a table without holding its writers up: {holders}"));
             }
-            std::thread::sleep(NAP * tries.min(10));
+            std::thread::sleep(NAP * tries.min(5));
         }
     }
 }

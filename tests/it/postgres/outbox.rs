@@ -340,6 +340,14 @@ fn i02_writers_at_work_lose_nothing_at_the_hand_over_on_kafka() {
     writers_at_work(Log::Kafka);
 }
 
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Four writers with transactions of many lengths run while outbox, replay and follow start, and while follow is killed.
 fn writers_at_work(log: Log) {
     let followed = Followed::mapped(
@@ -371,6 +379,8 @@ fn writers_at_work(log: Log) {
                 }
             });
         }
+        // Also when something fails: the scope waits for them.
+        let _ended = Ends(&stop);
         std::thread::sleep(Duration::from_millis(200));
         followed.install(0);
         run_all(&followed.migration, &[&["replay"]]);
@@ -380,7 +390,6 @@ fn writers_at_work(log: Log) {
             follow.kill().unwrap();
             follow.wait().unwrap();
         }
-        stop.store(true, Ordering::Relaxed);
     });
     let said = followed.pass();
     assert!(!said.contains("reconciling"), "{said}");

@@ -4,21 +4,17 @@ mod installed;
 mod mark;
 mod seen;
 mod settle;
+mod table_lock;
 
 pub(super) use installed::holds_only;
 pub use installed::{Installed, Names, position};
 pub use mark::{Mark, lsn};
 pub use seen::{Seen, widen};
 pub use settle::{Holders, settle};
+pub use table_lock::at_once;
 
 /// The kind of capture a migration has installed, ready or not: `decoding` or `outbox`.
 pub fn installed(login: &super::Login, migration: &str) -> crate::base::Result<Option<String>> {
     let installed = Installed::read(&mut login.reader()?, login, &Names::new(migration))?;
     Ok(installed.map(|installed| installed.kind))
-}
-
-/// How long a statement may wait for a table of the legacy, in milliseconds, at its n-th try: writers that come meanwhile
-/// wait behind it. Where it never fits between theirs, longer in the end.
-pub(super) fn patience(tried: u32) -> u32 {
-    50 << (tried.saturating_sub(16) / 5).min(3)
 }

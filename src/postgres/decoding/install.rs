@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use postgres::Client;
 use postgres::error::SqlState;
 
-use super::super::capture::{Holders, Installed, holds_only, patience, settle};
+use super::super::capture::{Holders, Installed, at_once, holds_only, settle};
 use super::super::fault::fault;
 use super::super::form::quote;
 use super::PostgresDecoding;
@@ -15,11 +15,7 @@ use crate::base::{Error, Result};
 use crate::mapping::{Key, Mapping, Table};
 use crate::port::boundary::boundary;
 use crate::port::change_source::{Capture, Installation, Step};
-use crate::port::progress::Progress;
-
-/// Between two tries, longer each time.
-const NAP: Duration = Duration::from_millis(100);
-const TRIES: u32 = 40;
+use crate::port::progress::{Progress, Silent};
 
 /// Between two words on who keeps the slot from being made.
 const TELL: Duration = Duration::from_secs(5);
@@ -227,31 +223,14 @@ impl PostgresDecoding {
         Ok(all)
     }
 
-    /// Runs a statement on a table of the legacy's, giving way to whoever has it; gives how long it held others up at most.
-    fn patiently(&self, client: &mut Client, sql: &str) -> Result<Duration> {
-        let store = self.store();
-        let doing = format!("running {}", sql.split(" FOR ").next().unwrap_or(sql));
-        for tried in 1.. {
-            let began = Instant::now();
-            match client
-                .batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '{}ms'; {sql}; COMMIT", patience(tried)))
-            {
-                Ok(()) => return Ok(began.elapsed()),
-                Err(error) => {
-                    let _ = client.batch_execute("ROLLBACK");
-                    // A table that is gone needs nothing put back.
-                    let gone = error.code() == Some(&SqlState::UNDEFINED_TABLE) && sql.starts_with("ALTER TABLE");
-                    if gone {
-                        return Ok(Duration::ZERO);
-                    }
-                    if error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) || tried >= TRIES {
-                        return Err(fault(&store, &doing)(error));
-                    }
-                    std::thread::sleep(NAP * tried.min(5));
-                }
-            }
-        }
-        Ok(Duration::ZERO)
+    /// Runs a statement on a table of the legacy's; gives how long it held others up at most.
+    fn at_once(&self, client: &mut Client, sql: &str, progress: &dyn Progress) -> Result<Duration> {
+        let (store, doing) = (self.store(), format!("running {}", sql.split(" FOR ").next().unwrap_or(sql)));
+        at_once(client, &store, sql, progress)?.or_else(|error| {
+            // A table that is gone needs nothing put back.
+            let gone = error.code() == Some(&SqlState::UNDEFINED_TABLE) && sql.starts_with("ALTER TABLE");
+            if gone { Ok(Duration::ZERO) } else { Err(fault(&store, &doing)(error)) }
+        })
     }
 
     /// Makes the slot, which waits for every transaction that is running; whoever it waits for is named.
@@ -338,8 +317,7 @@ impl Capture for PostgresDecoding {
         row.write(&mut transaction, &self.names).and_then(|()| transaction.commit()).map_err(&failed)?;
         let mut held = Duration::ZERO;
         for step in identities.iter().chain([&self.publication(version, &members)]) {
-            progress.check()?;
-            held = held.max(self.patiently(&mut client, &step.sql)?);
+            held = held.max(self.at_once(&mut client, &step.sql, progress)?);
         }
         self.make_slot(&self.names.slot(incarnation), progress)?;
         settle(&mut client, &store, progress)?;
@@ -361,7 +339,7 @@ impl Capture for PostgresDecoding {
         }
         boundary("follow.triggers-gone");
         for sql in self.removal(&mut client)? {
-            self.patiently(&mut client, &sql)?;
+            self.at_once(&mut client, &sql, &Silent)?;
         }
         Ok(())
     }

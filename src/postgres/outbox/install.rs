@@ -1,11 +1,10 @@
 //! Making an outbox and taking it away, without holding up the legacy's writers.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use postgres::Client;
-use postgres::error::SqlState;
 
-use super::super::capture::{Holders, Installed, holds_only, patience};
+use super::super::capture::{Installed, at_once, holds_only};
 use super::super::fault::fault;
 use super::super::form::quote;
 use super::super::mark;
@@ -15,11 +14,6 @@ use crate::mapping::Table;
 use crate::port::boundary::boundary;
 use crate::port::change_source::{Capture, ChangeSource, Installation, Step};
 use crate::port::progress::Progress;
-
-/// Between two tries, longer each time.
-const NAP: Duration = Duration::from_millis(100);
-/// Tries before it is given up.
-const TRIES: u32 = 40;
 
 impl PostgresOutbox {
     /// The triggers of one table. Whoever owns it can have them run for every session.
@@ -110,34 +104,10 @@ impl PostgresOutbox {
         Ok(all)
     }
 
-    /// Runs the statements of one table in a transaction of their own; gives how long they held it.
+    /// Runs the statements of one table; gives how long they held it.
     fn at_once(&self, client: &mut Client, statements: &[&str], progress: &dyn Progress) -> Result<Duration> {
-        let (mut tries, statements) = (0, statements.join("; "));
-        loop {
-            progress.check()?;
-            let began = Instant::now();
-            let patience = patience(tries + 1);
-            let script = format!("BEGIN; SET LOCAL lock_timeout = '{patience}ms'; {statements}; COMMIT");
-            let done = client.batch_execute(&script);
-            let Err(error) = done else { return Ok(began.elapsed()) };
-            let busy = error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
-                || error.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED);
-            let _ = client.batch_execute("ROLLBACK");
-            tries += 1;
-            if !busy {
-                return Err(fault(&self.store, "making the outbox")(error));
-            }
-            let holders = Holders::read(client).map_err(fault(&self.store, "looking who holds a table"))?;
-            if tries >= TRIES {
-                return Err(Error::fenced(format!("{}: a table is held by another session: {holders}", self.store))
-                    .hint("run the same command again when that has ended: it goes on")
-                    .because(error));
-            }
-            if tries % 10 == 0 {
-                progress.note(&format!("waiting for a table without holding its writers up: {holders}"));
-            }
-            std::thread::sleep(NAP * tries.min(5));
-        }
+        let done = at_once(client, &self.store, &statements.join("; "), progress)?;
+        done.map_err(fault(&self.store, "making the outbox"))
     }
 }
 

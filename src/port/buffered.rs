@@ -43,9 +43,8 @@ pub trait Tables: Send {
     /// Begins a write transaction; [`crate::base::Kind::Fenced`] unless `epoch` is the newest claim.
     fn begin(&mut self, epoch: u64) -> Result<()>;
 
-    fn commit(&mut self) -> Result<()>;
-
-    fn roll_back(&mut self) -> Result<()>;
+    /// Runs a statement without parameters.
+    fn run(&mut self, doing: &'static str, sql: &str) -> Result<()>;
 
     fn positions(&mut self) -> Result<Positions>;
 
@@ -115,7 +114,7 @@ impl<T: Tables> BufferedWriter<T> {
             (self.spent, self.open) = (true, false);
             self.forget();
             // Some errors have rolled back already, as a connection that is gone; then this one fails and nothing is lost.
-            let _ = self.tables.roll_back();
+            let _ = self.roll_back();
         }
         done
     }
@@ -158,8 +157,12 @@ impl<T: Tables> BufferedWriter<T> {
         Ok(())
     }
 
+    fn roll_back(&mut self) -> Result<()> {
+        self.tables.run("taking a transaction back", "ROLLBACK")
+    }
+
     fn end(&mut self) -> Result<()> {
-        self.tables.commit()?;
+        self.tables.run("committing", "COMMIT")?;
         self.open = false;
         Ok(())
     }
@@ -193,7 +196,7 @@ impl<T: Tables> BufferedWriter<T> {
         self.forget();
         if self.open {
             self.open = false;
-            self.tables.roll_back()?;
+            self.roll_back()?;
         }
         self.spent &= !self.shared;
         // Under the claim, so that nobody moves on meanwhile.

@@ -119,12 +119,8 @@ impl Tables for PostgresTables {
         self.meta().hold(epoch)
     }
 
-    fn commit(&mut self) -> Result<()> {
-        self.meta().run("committing", "COMMIT")
-    }
-
-    fn roll_back(&mut self) -> Result<()> {
-        self.meta().run("taking a transaction back", "ROLLBACK")
+    fn run(&mut self, doing: &'static str, sql: &str) -> Result<()> {
+        self.meta().run(doing, sql)
     }
 
     fn positions(&mut self) -> Result<Positions> {

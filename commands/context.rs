@@ -146,6 +146,15 @@ pub(crate) fn load_config(file: &Path) -> Result<Config> {
     Config::load(file, &text, &env)
 }
 
+/// A password of the environment, or else of its file.
+fn password(variable: &str, file: Option<&Path>) -> Result<Option<String>> {
+    match (env(variable), file) {
+        (Some(password), _) => Ok(Some(password)),
+        (None, Some(file)) => Ok(Some(read_text(file)?.trim_end_matches(['\r', '\n']).to_owned())),
+        (None, None) => Ok(None),
+    }
+}
+
 pub(crate) fn make_folder_of(path: &Path) -> Result<()> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
     std::fs::create_dir_all(folder)

@@ -15,7 +15,7 @@ use crossfade::port::registry::Registry;
 use crossfade::port::topic_admin::TopicAdmin;
 use crossfade::registry::{FolderRegistry, HttpRegistry, Password, RegistrySettings};
 
-use super::{Context, env, make_folder_of, read_text};
+use super::{Context, make_folder_of, password, read_text};
 
 impl Context {
     /// Says so where the log has not been made yet.
@@ -107,15 +107,6 @@ fn kafka(home: &KafkaHome, migration: &str) -> Result<KafkaSettings> {
     Ok(settings)
 }
 
-/// A password of the environment, or else of its file.
-fn password(variable: &str, file: Option<&Path>) -> Result<Option<String>> {
-    match (env(variable), file) {
-        (Some(password), _) => Ok(Some(password)),
-        (None, Some(file)) => Ok(Some(read_text(file)?.trim_end_matches(['\r', '\n']).to_owned())),
-        (None, None) => Ok(None),
-    }
-}
-
 fn security(security: &crossfade::config::Security) -> Result<Security> {
     let files = [
         ("ca_file", &security.ca_file),
@@ -128,11 +119,7 @@ fn security(security: &crossfade::config::Security) -> Result<Security> {
         }
     }
     let secret = |variable: &str, key: &str, file: &Option<PathBuf>| -> Result<Option<Secret>> {
-        let text = match (env(variable), file) {
-            (Some(text), _) => text,
-            (None, Some(file)) => named(key, read_text(file))?.trim_end_matches(['\r', '\n']).to_owned(),
-            (None, None) => return Ok(None),
-        };
+        let Some(text) = named(key, password(variable, file.as_deref()))? else { return Ok(None) };
         if text.is_empty() {
             return named(key, Err(Error::config("the file is empty")));
         }

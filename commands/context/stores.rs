@@ -27,7 +27,7 @@ use crossfade::sqlite::sink::SqliteSink;
 use crossfade::sqlite::source::SqliteSource;
 use crossfade::sqlite::store::SqliteStore;
 
-use super::{Context, env, make_folder_of, read_text};
+use super::{Context, make_folder_of, password};
 
 /// How changes are recorded in the legacy store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,13 +201,8 @@ impl Drop for Scratch {
     }
 }
 
-/// A password from the variable of its store, else from its file.
 fn login(store: &PostgresStoreAt) -> Result<Login> {
-    let password = match (env(store.password_variable), &store.password_file) {
-        (Some(password), _) => Some(password),
-        (None, Some(file)) => Some(read_text(file)?.trim_end_matches(['\r', '\n']).to_owned()),
-        (None, None) => None,
-    };
+    let password = password(store.password_variable, store.password_file.as_deref())?;
     Ok(Login { place: store.place.clone(), password, statement_timeout_ms: store.statement_timeout_ms })
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::cli::{Log, Migration};
 use crate::support::crash::{Child, Random, signal};
+use crate::support::ends::Ends;
 use crate::support::flow::{assert_orderly, diff, events, has_finding, json, mapping, open_log, run_all};
 use crate::support::postgres::{Database, migration, projection, same_rows};
 
@@ -155,6 +156,7 @@ fn i02_a_program_at_work_is_followed_by_decoding_under_kills(log: Log) {
                 })
             })
             .collect();
+        let ends = Ends(&stop);
         install(&migration);
         migration.expect(&["replay"], 0);
         let mut random = Random::new(u64::from(std::process::id()));
@@ -166,7 +168,7 @@ fn i02_a_program_at_work_is_followed_by_decoding_under_kills(log: Log) {
                 panic!("follow ended by itself: {status}\n{said}");
             }
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(ends);
         writers.into_iter().map(|writer| writer.join().unwrap() as usize).sum::<usize>()
     });
     migration.expect(&["follow", "--until-caught-up"], 0);

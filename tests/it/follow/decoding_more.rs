@@ -9,6 +9,7 @@ use crossfade::port::change_source::{Capture, ChangeSource, Changes};
 use crossfade::postgres::decoding::{Limits, PostgresDecoding};
 
 use crate::support::decoding::{Bench, MIGRATION};
+use crate::support::ends::Ends;
 use crate::support::flow::assert_orderly;
 use crate::support::postgres::Database;
 
@@ -222,6 +223,7 @@ fn i02_no_change_is_lost_or_told_twice_between_snapshot_and_slot() {
                 }
             });
         }
+        let _ended = Ends(&stop);
         std::thread::sleep(Duration::from_millis(300));
         bench.install();
         bench.replay();
@@ -230,7 +232,6 @@ fn i02_no_change_is_lost_or_told_twice_between_snapshot_and_slot() {
             // A reconcile beside writers: follow goes on from its snapshot.
             bench.reconcile();
         }
-        stop.store(true, Ordering::Relaxed);
     });
     bench.assert_followed();
     assert_eq!(bench.reconciles, 0);
@@ -275,9 +276,10 @@ fn i09_what_a_slot_needs_is_made_and_taken_away_beside_a_long_read_and_no_writer
             }
             Ok::<i32, postgres::Error>(n)
         });
+        let ends = Ends(&stop);
         beside_a_read(&|| bench.install());
         beside_a_read(&|| bench.capture().remove().unwrap());
-        stop.store(true, Ordering::Relaxed);
+        drop(ends);
         let written = writer.join().unwrap().unwrap();
         assert!(written > 100, "{written}");
     });
@@ -299,10 +301,10 @@ fn looks_from_outside_and_a_follow_that_begins_do_not_meet() {
                 }
             });
         }
+        let _ended = Ends(&ended);
         for _ in 0..6 {
             drop(capture.open(&told).unwrap());
         }
-        ended.store(true, Ordering::Relaxed);
     });
     bench.assert_followed();
 }

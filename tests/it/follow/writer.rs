@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use crate::support::cli::{Log, Migration};
 use crate::support::crash::{Child, Random, signal};
+use crate::support::ends::Ends;
 use crate::support::flow::{confirmed_pass, events, generated, mapping, on_both_logs, open_log};
 
 on_both_logs!(i02_a_program_at_work_is_followed_under_kills_and_sees_no_error);
@@ -107,11 +108,10 @@ fn beside_load(migration: &Migration) -> Worked {
                 }
             });
         }
+        let _ended = Ends(&stop);
         let program = Program::start(migration, 3);
         std::thread::sleep(seconds(2));
-        let worked = program.end();
-        stop.store(true, Ordering::Relaxed);
-        worked
+        program.end()
     })
 }
 

@@ -12,6 +12,7 @@ use crossfade::port::group::{GroupReader, Join, Place, Turn};
 use serde_json::json;
 
 use super::home::{Home, Scene};
+use crate::support::ends::Ends;
 
 /// What members do, as one table: each partition's holder and its position, as a projection keeps them.
 #[derive(Default)]
@@ -281,6 +282,7 @@ pub fn partitions_that_stay_are_read_on_while_others_move(home: &dyn Home) {
             }
             count
         });
+        let ends = Ends(&stop);
         let mut other = Hall {
             scene: Scene::again(&hall.scene),
             table: Arc::clone(&hall.table),
@@ -292,7 +294,7 @@ pub fn partitions_that_stay_are_read_on_while_others_move(home: &dyn Home) {
         let two = other.member(None);
         hall.shares(&[&one, &two], vec![2, 2]);
         std::thread::sleep(Duration::from_millis(500));
-        stop.store(true, Ordering::SeqCst);
+        drop(ends);
         let count = writing.join().unwrap();
         hall.all_seen(count);
         two.end();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::support::cli::{Log, Migration};
 use crate::support::crash::{Child, Random, signal};
+use crate::support::ends::Ends;
 use crate::support::flow::{diff, has_finding, run_all};
 use crate::support::postgres::{Database, migration, projection};
 
@@ -68,9 +69,8 @@ fn beside_writers(mode: &str) {
             let (database, stop) = (&database, &stop);
             scope.spawn(move || program(database, seed, stop));
         }
-        let judged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| judge(&database, &migration)));
-        stop.store(true, Ordering::Relaxed);
-        judged.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let _ended = Ends(&stop);
+        judge(&database, &migration);
     });
     run_all(&migration, &[&["follow", "--until-caught-up"], &["project"]]);
     assert_eq!(diff(&migration, &[], 1)["totals"]["differing"], 1);

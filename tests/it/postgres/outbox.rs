@@ -9,6 +9,7 @@ use postgres::fallible_iterator::FallibleIterator;
 
 use crate::support::cli::{Log, Migration, Ran};
 use crate::support::crash::{Child, Random, signal};
+use crate::support::ends::Ends;
 use crate::support::flow::{Seen, assert_orderly, diff, events, mapping, open_log, run_all};
 use crate::support::postgres::{Database, migration, projection, same_rows};
 
@@ -340,14 +341,6 @@ fn i02_writers_at_work_lose_nothing_at_the_hand_over_on_kafka() {
     writers_at_work(Log::Kafka);
 }
 
-struct Ends<'a>(&'a AtomicBool);
-
-impl Drop for Ends<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Four writers with transactions of many lengths run while outbox, replay and follow start, and while follow is killed.
 fn writers_at_work(log: Log) {
     let followed = Followed::mapped(
@@ -379,7 +372,6 @@ fn writers_at_work(log: Log) {
                 }
             });
         }
-        // Also when something fails: the scope waits for them.
         let _ended = Ends(&stop);
         std::thread::sleep(Duration::from_millis(200));
         followed.install(0);

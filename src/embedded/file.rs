@@ -54,13 +54,18 @@ pub(super) fn connect(path: &Path, create: bool) -> Result<Connection> {
 /// Whether the file is a log of this format; false for an empty one.
 fn is_made(connection: &Connection, path: &Path) -> Result<bool> {
     let found = || -> rusqlite::Result<(i32, i32, i64)> {
-        // The tables first: another process makes them and the marks in one commit, which may come in between.
-        let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
         Ok((
             connection.pragma_query_value(None, "application_id", |row| row.get(0))?,
             connection.pragma_query_value(None, "user_version", |row| row.get(0))?,
-            tables,
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?,
         ))
+    };
+    // In one read: another process makes all three in one commit, which may come in between.
+    let found = || {
+        connection.execute_batch("SAVEPOINT look")?;
+        let found = found();
+        connection.execute_batch("RELEASE look")?;
+        found
     };
     let place = path.display();
     match found().map_err(|error| failure::of(path, error))? {

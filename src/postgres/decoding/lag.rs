@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use postgres::error::SqlState;
+use postgres::types::PgLsn;
 
 use super::super::capture::{Installed, Mark, Seen, widen};
 use super::super::fault::fault;
@@ -22,17 +23,19 @@ const CONFIRM: Duration = Duration::from_secs(2);
 const MB: f64 = 1e6;
 
 impl PostgresDecoding {
-    /// What lies behind `from`. Of a slot that a follow reads only its bytes are known, unless it confirms in time that it
-    /// has all that is there now.
-    pub(super) fn behind(&self, from: &Position) -> Result<Lag> {
+    /// What lies behind `from` and before a place in the log, or where that ends now. Of a slot that a follow reads only its
+    /// bytes are known, unless it confirms in time that it has all of it.
+    pub(super) fn behind(&self, from: &Position, until: Option<u64>) -> Result<Lag> {
         let mut client = self.login.reader()?;
         let (installed, slot) = self.require(&mut client)?;
         let store = self.store();
         let failed = fault(&store, "asking what the log lacks");
-        let end = Mark::read(&mut client).map_err(&failed)?.flushed;
+        let mut flushed = Mark::read(&mut client).map_err(&failed)?.flushed;
+        let end = until.unwrap_or(flushed);
         let (began, mut slot) = (Instant::now(), Some(slot));
         loop {
-            if let Some(free) = slot.as_ref().filter(|slot| slot.reader.is_none())
+            // A look shows nothing that is not safe on the server's disk.
+            if let Some(free) = slot.as_ref().filter(|slot| slot.reader.is_none() && flushed >= end)
                 && let Some(lag) = self.peek(&mut client, from, free, end)?
             {
                 return Ok(lag);
@@ -46,6 +49,7 @@ impl PostgresDecoding {
             }
             std::thread::sleep(Duration::from_millis(50));
             slot = Slot::read(&mut client, &self.names, &installed.incarnation).map_err(&failed)?;
+            flushed = Mark::read(&mut client).map_err(&failed)?.flushed;
         }
     }
 
@@ -55,11 +59,11 @@ impl PostgresDecoding {
         let failed = fault(&store, "looking at what its slot holds");
         let seen: Option<Seen> = from.seen.parse().ok();
         let near = Seen::read(client).map_err(&failed)?.xmax;
-        let sql = "SELECT data FROM pg_logical_slot_peek_binary_changes($1, NULL, $2, 'proto_version', '1', \
+        let sql = "SELECT data FROM pg_logical_slot_peek_binary_changes($1, $4, $2, 'proto_version', '1', \
             'publication_names', $3)";
         // An option's value is a list of names.
         let publication = super::super::form::quote(&self.names.own);
-        let found = match client.query(sql, &[&slot.name, &MOST, &publication]) {
+        let found = match client.query(sql, &[&slot.name, &MOST, &publication, &PgLsn::from(end)]) {
             Err(error) if error.code() == Some(&SqlState::OBJECT_IN_USE) => return Ok(None),
             found => found.map_err(&failed)?,
         };
@@ -69,7 +73,8 @@ impl PostgresDecoding {
             match parse(row.get(0)) {
                 Some(Message::Begin { commit, at, xid }) => {
                     let sees = seen.as_ref().is_some_and(|seen| seen.sees(widen(xid, near)));
-                    counts = commit >= from.at && !sees;
+                    // The look ends behind the first transaction past its end.
+                    counts = commit >= from.at && commit < end && !sees;
                     told = if commit == from.at { from.count } else { 0 };
                     made = Some(millis(at));
                 }

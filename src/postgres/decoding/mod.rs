@@ -17,7 +17,7 @@ use postgres::Client;
 
 use self::read::DecodingReader;
 use self::slot::Slot;
-use super::capture::{Installed, Names};
+use super::capture::{Installed, Mark, Names};
 use super::fault::fault;
 use super::server::Login;
 use crate::base::{Error, Result};
@@ -146,12 +146,18 @@ impl ChangeSource for PostgresDecoding {
     }
 
     fn lag(&self, from: &Position) -> Result<Lag> {
-        self.behind(from)
+        self.behind(from, None)
     }
 
-    /// The server tells by its slot only that everything is told that was there when it was asked.
-    fn covers(&self, told: &Position, _snapshot: &Position) -> Result<bool> {
-        Ok(!self.behind(told)?.any())
+    /// Transactions are told in the order of the log, and what a snapshot sees lies in it before where it ended then.
+    fn covers(&self, told: &Position, snapshot: &Position) -> Result<bool> {
+        let mark = |position: &Position| position.mark.parse::<Mark>().unwrap_or_default();
+        let (at, end) = (mark(told), mark(snapshot));
+        // Only what a follow told says by its mark that all before it was told.
+        if told.at > 0 && at.timeline == end.timeline && end.written.is_some_and(|written| at.flushed >= written) {
+            return Ok(true);
+        }
+        Ok(!self.behind(told, end.written)?.any())
     }
 
     fn keeps(&self) -> Result<Option<String>> {

@@ -25,9 +25,9 @@ const GATHER: Duration = Duration::from_millis(12);
 const NAP: Duration = Duration::from_millis(1);
 /// How often the server is told that somebody is here.
 const ALIVE: Duration = Duration::from_secs(5);
-/// Where nothing is to be told, a position is given after this time, or this many bytes, so that the server need not keep
-/// its log.
-const MOVE: (Duration, u64) = (Duration::from_secs(10), 16 << 20);
+/// Where nothing is to be told, a position is given after this time, so that the server need not keep its log, and a diff
+/// sees that everything was told.
+const MOVE: Duration = Duration::from_secs(1);
 /// The log's end may lie behind what is ever sent, by the head of a page.
 const SETTLED: Duration = Duration::from_secs(1);
 
@@ -75,6 +75,7 @@ impl DecodingReader {
         }
         let mut mark: Mark =
             from.mark.parse().map_err(|()| Error::corrupt(format!("the position '{}' is none", from.mark)))?;
+        mark.written = None;
         same_server(&mut client, &store, &mark)?;
         if slot.confirmed > mark.flushed {
             return Err(Error::refused(format!(
@@ -95,7 +96,7 @@ impl DecodingReader {
         let mut lookup = Lookup::new(catalog);
         lookup.find_orphans(&mut client, &source.login, &source.mapping)?;
         let wire = slot.stream(&mut client, &source.login, &source.names)?;
-        let past = Instant::now().checked_sub(MOVE.0).unwrap_or_else(Instant::now);
+        let past = Instant::now().checked_sub(ALIVE).unwrap_or_else(Instant::now);
         Ok(Self {
             seen: from.seen.parse().ok(),
             near: now.xmax,
@@ -287,7 +288,7 @@ impl DecodingReader {
     /// Gives a position where nothing was told for long, so that the slot can move on.
     fn move_on(&mut self) {
         let far = self.sent.saturating_sub(self.mark.flushed);
-        if self.awaited || far == 0 || (far < MOVE.1 && self.moved.elapsed() < MOVE.0) {
+        if self.awaited || far == 0 || self.moved.elapsed() < MOVE {
             return;
         }
         self.mark.flushed = self.sent;

@@ -49,7 +49,7 @@ fn i04_a_diff_holds_both_sides_at_one_position_while_the_legacy_is_written_to(lo
     );
     execute(
         &migration.projection(),
-        "PRAGMA busy_timeout = 5000; UPDATE system_events SET details = 'by hand' WHERE id = (SELECT max(id) FROM system_events)",
+        "UPDATE system_events SET details = 'by hand' WHERE id = (SELECT max(id) FROM system_events)",
     );
     let report = diff(&migration, &[], 1);
     assert_eq!(table(&report, "system_events")["changed"], 2, "{report:#}");

@@ -17,7 +17,7 @@ use crate::base::Result;
 use crate::plan::{Broker, FoundTopic, Group, Observed, Partition, Seen};
 use crate::port::topic_admin::{Scope, Topics};
 
-const REQUEST: Duration = Duration::from_secs(5);
+pub(super) const REQUEST: Duration = Duration::from_secs(5);
 /// Where the broker asked may be down and nobody else can answer for it.
 const SHORT: Duration = Duration::from_secs(3);
 /// A broker that went is noticed after 9 s, and its groups are taken over then.

@@ -9,10 +9,10 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaRespErr;
 
-use super::fault;
 use super::log::Cluster;
 use super::settings::MAX_MESSAGE_BYTES;
 use super::sys::{self, Ask, Entry, NewTopic};
+use super::{fault, look};
 use crate::base::{Error, Kind, Result};
 use crate::port::event_log::Topic;
 
@@ -128,7 +128,8 @@ pub(super) fn batch_limit(cluster: &Cluster, topic: &str) -> Result<usize> {
     let deadline = Instant::now() + PROPAGATION;
     let what = || format!("the brokers do not tell how large a record of '{topic}' may be");
     loop {
-        let told = sys::topic_configs(cluster.handle(), &[topic], Ask::within(REQUEST)).and_then(|mut found| {
+        let told = look::patiently(cluster, |handle| {
+            let mut found = sys::topic_configs(handle, &[topic], Ask::within(look::REQUEST))?;
             let unknown = || Err(sys::Refusal { code: Code::UnknownTopicOrPartition, words: String::new() });
             found.remove(topic).unwrap_or_else(unknown)
         });

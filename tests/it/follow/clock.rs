@@ -10,7 +10,8 @@ use crossfade::port::change_source::Lag;
 use crossfade::port::progress::Progress;
 
 use crate::support::flow::now;
-use crate::support::follow::{Bench, MIGRATION};
+use crate::support::follow::Bench;
+use crate::support::followed::MIGRATION;
 
 #[derive(Default)]
 struct Heard(Mutex<Vec<(u64, Millis)>>);
@@ -36,7 +37,7 @@ fn i03_a_clock_that_steps_back_changes_neither_ids_nor_order_nor_lag() {
     // Each look at it finds it a minute earlier than the one before, from an hour ago on.
     let clock = AtomicI64::new(now() - 3_600_000);
     let heard = Heard::default();
-    let outbox = bench.outbox();
+    let outbox = bench.capture();
     let follow = Follow {
         source: &outbox,
         log: &bench.log,

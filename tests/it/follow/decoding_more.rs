@@ -8,9 +8,10 @@ use crossfade::base::Kind;
 use crossfade::port::change_source::{Capture, ChangeSource, Changes};
 use crossfade::postgres::decoding::{Limits, PostgresDecoding};
 
-use crate::support::decoding::{Bench, MIGRATION};
+use crate::support::decoding::{Bench, Decoded};
 use crate::support::ends::Ends;
 use crate::support::flow::assert_orderly;
+use crate::support::followed::MIGRATION;
 use crate::support::postgres::Database;
 
 const ROWS: &str =
@@ -21,7 +22,7 @@ const PART: &str = "version: 1\ntypes: postgres\ntopics: {rows: {partitions: 3}}
     identity: [id]\n    columns: {id: integer, body: text}\n";
 
 fn part() -> Bench {
-    let bench = Bench::mapped(Database::with(ROWS), PART);
+    let bench = Bench::mapped(Decoded { database: Database::with(ROWS) }, PART);
     bench.install();
     bench.replay();
     bench
@@ -46,7 +47,7 @@ fn i07_columns_never_to_be_read_do_not_leave_the_server() {
         identity: [id]\n    columns: {id: integer, v: text}\n    never: [secret]\n";
     let script = "CREATE TABLE s (id integer PRIMARY KEY, v text, secret text); CREATE TABLE users (id integer PRIMARY KEY, password text);
         ALTER TABLE s ALTER v SET STORAGE EXTERNAL; INSERT INTO s VALUES (0, repeat('large ', 20000), 'hush')";
-    let mut bench = Bench::mapped(Database::with(script), text);
+    let mut bench = Bench::mapped(Decoded { database: Database::with(script) }, text);
     bench.install();
     bench.replay();
     bench.run("INSERT INTO s VALUES (1, 'v', 'hush'); UPDATE s SET secret = 'hush hush'; UPDATE s SET v = 'w', secret = 'hush' WHERE id = 1;
@@ -61,7 +62,7 @@ fn i07_columns_never_to_be_read_do_not_leave_the_server() {
         told.iter()
             .all(|event| event.value["row"]["id"] != 0 || event.value["row"]["v"].as_str().unwrap().len() == 120_000)
     );
-    assert_eq!(bench.ops().last().unwrap(), "delete 2");
+    assert_eq!(bench.ops(0).last().unwrap(), "delete 2");
 }
 
 #[test]
@@ -91,7 +92,7 @@ fn i03_a_record_key_that_comes_through_a_parent_is_found_while_it_is_there_and_a
         through: {columns: [root], parent: root, referenced: [id]}\n    columns: {id: integer, root: integer}\n";
     let script = "CREATE TABLE root (id integer PRIMARY KEY, name text); CREATE TABLE leaf (id integer PRIMARY KEY, root integer);
         INSERT INTO root VALUES (1, 'one'), (2, 'two'); INSERT INTO leaf VALUES (10, 1), (20, 2)";
-    let mut bench = Bench::mapped(Database::with(script), text);
+    let mut bench = Bench::mapped(Decoded { database: Database::with(script) }, text);
     bench.install();
     bench.replay();
     bench.run("INSERT INTO leaf VALUES (11, 1), (99, 7); UPDATE leaf SET root = 2 WHERE id = 10");
@@ -200,7 +201,7 @@ fn a_slot_that_vanished_or_was_moved_on_by_somebody_else_is_refused() {
 #[test]
 #[ignore = "needs PostgreSQL"]
 fn i02_no_change_is_lost_or_told_twice_between_snapshot_and_slot() {
-    let mut bench = Bench::mapped(Database::with(ROWS), PART);
+    let mut bench = Bench::mapped(Decoded { database: Database::with(ROWS) }, PART);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for writer in 0..3 {
@@ -251,7 +252,7 @@ fn i02_no_change_is_lost_or_told_twice_between_snapshot_and_slot() {
 #[test]
 #[ignore = "needs PostgreSQL"]
 fn i09_what_a_slot_needs_is_made_and_taken_away_beside_a_long_read_and_no_writer_waits_for_it() {
-    let bench = Bench::mapped(Database::with(ROWS), PART);
+    let bench = Bench::mapped(Decoded { database: Database::with(ROWS) }, PART);
     let stop = AtomicBool::new(false);
     let beside_a_read = |work: &dyn Fn()| {
         std::thread::scope(|scope| {

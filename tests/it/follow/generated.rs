@@ -8,7 +8,7 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, ToSql, params_from_iter};
 
 use crate::support::crash::Random;
-use crate::support::follow::Bench;
+use crate::support::follow::{Bench, Outbox};
 use crate::support::schemas::generate;
 
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=40;
@@ -178,7 +178,7 @@ impl Program {
 
 /// Runs one seed; says how many events there were, and how many reconciles.
 fn campaign(seed: u64) -> (usize, u32) {
-    let mut bench = Bench::new(|path| generate(seed, path));
+    let mut bench = Bench::initialised(Outbox::new(|path| generate(seed, path)));
     bench.install();
     bench.replay();
     let targets = bench.mapping.tables.iter().map(|table| {

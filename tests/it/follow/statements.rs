@@ -1,6 +1,6 @@
 //! One kind of statement at a time, on a store with keys of several kinds.
 
-use crate::support::follow::Bench;
+use crate::support::follow::{Bench, Outbox};
 
 const STORE: &str = "
     CREATE TABLE parent (id TEXT PRIMARY KEY, name TEXT UNIQUE COLLATE NOCASE, score REAL, data BLOB);
@@ -174,15 +174,9 @@ fn i03_a_trigger_of_the_legacy_comes_after_what_led_to_it() {
 #[test]
 fn columns_never_to_be_read_never_enter_the_outbox() {
     let text = "version: 1\ntopics: {t: {partitions: 2}}\ntables:\n  s: {topic: t, identity: [id], columns: {id: TEXT, v: TEXT}, never: [secret]}\nnever: [users]\n";
-    let folder = tempfile::tempdir().unwrap();
-    let legacy = rusqlite::Connection::open(folder.path().join("legacy.db")).unwrap();
-    legacy
-        .execute_batch(
-            "PRAGMA journal_mode = WAL; CREATE TABLE s (id TEXT PRIMARY KEY, v TEXT, secret TEXT); CREATE TABLE users (id, password)",
-        )
-        .unwrap();
-    let mapping = crossfade::mapping::Mapping::parse("m.yaml", text).unwrap();
-    let mut bench = Bench::mapped(folder, mapping);
+    let legacy =
+        Outbox::of("CREATE TABLE s (id TEXT PRIMARY KEY, v TEXT, secret TEXT); CREATE TABLE users (id, password)");
+    let mut bench = Bench::mapped(legacy, text);
     bench.install();
     bench.replay();
     bench.run("INSERT INTO s VALUES ('a', 'v', 'hush'); UPDATE s SET secret = 'hush hush'; REPLACE INTO s VALUES ('a', 'w', 'hush'); INSERT INTO users VALUES (1, 'hush')");

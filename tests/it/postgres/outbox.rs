@@ -92,12 +92,7 @@ impl Followed {
         let mapping = mapping(&self.migration);
         let mut told = self.told();
         told.sort_by_key(|event| event.sequence);
-        let word = |event: &Seen| {
-            let table = mapping.table(event.value["table"].as_str().unwrap()).unwrap();
-            let identity = table.fields().nth(table.identity[0]).unwrap();
-            format!("{} {}", event.op(), event.value["row"][identity].to_string().trim_matches('"'))
-        };
-        told.iter().map(word).collect()
+        told.iter().map(|event| event.change(&mapping)).collect()
     }
 }
 

@@ -6,6 +6,7 @@ use proptest::test_runner::TestRunner;
 use rusqlite::Connection;
 
 use crate::support::cli::{Log, Migration};
+use crate::support::decoding::{Bench, Decoded};
 use crate::support::flow::{diff, run_all};
 use crate::support::postgres::{Database, migration, projection, same_rows};
 
@@ -272,7 +273,7 @@ fn i04_values_of_every_type_are_the_same_by_replay_and_by_decoding() {
         "version: 1\ntypes: postgres\ntopics: {{rows: {{partitions: 3}}}}\ntables:\n  every:\n    topic: rows\n    identity: [id]\n    columns: {{id: integer, {}}}\n",
         columns.join(", ")
     );
-    let mut bench = crate::support::decoding::Bench::mapped(database, &text);
+    let mut bench = Bench::mapped(Decoded { database }, &text);
     bench.install();
     bench.replay();
     let names: Vec<String> = (0..KINDS.len()).map(column).collect();

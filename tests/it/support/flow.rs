@@ -169,6 +169,13 @@ impl Seen {
         self.value["op"].as_str().unwrap()
     }
 
+    /// Operation and identity (its first column).
+    pub fn change(&self, mapping: &Mapping) -> String {
+        let table = mapping.table(self.value["table"].as_str().unwrap()).unwrap();
+        let identity = table.fields().nth(table.identity[0]).unwrap();
+        format!("{} {}", self.op(), self.value["row"][identity].to_string().trim_matches('"'))
+    }
+
     pub fn place(&self) -> (&str, i32) {
         (&self.topic, self.partition)
     }

@@ -9,6 +9,7 @@ pub mod export_server;
 pub mod flow;
 pub mod flow_faults;
 pub mod follow;
+pub mod followed;
 pub mod gateway;
 pub mod postgres;
 pub mod program;

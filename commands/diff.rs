@@ -126,7 +126,8 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
         reverse_findings(context, log.as_ref(), (&sessions, sink.as_ref()), stands, &mut findings, &mut facts)?;
         let triggers_run = sink.is_some_and(|sink| sink.triggers_run);
         let told = span.is_some();
-        let kept_back = follow_findings(context, follow.as_ref(), state.as_ref(), told, &mut findings, &mut facts)?;
+        let kept_back =
+            follow_findings(context, log.as_ref(), follow.as_ref(), state.as_ref(), told, &mut findings, &mut facts)?;
         // Without recorded changes only a second look tells what is on its way from what differs.
         let passes = !told && follow.is_some_and(|follow| follow.position.incarnation.is_empty());
         let rejected = |table: &crossfade::mapping::Table, row: crossfade::mapping::Row<'_>| {

@@ -142,7 +142,7 @@ fn log_lines(
     if !found.is_empty() {
         lines.push(Line { what: "credentials", state: crate::scan::summary(context, &found) });
     }
-    if let Some(state) = follow_line(context, log, replay.as_ref().map(|(state, _)| state))? {
+    if let Some(state) = follow_line(context, log)? {
         lines.push(Line { what: "follow", state });
     }
     let sessions = Sessions::read(log, &context.mapping, migration, None)?;
@@ -180,13 +180,13 @@ fn log_lines(
 }
 
 /// How far the events are behind the legacy's changes, where those are recorded or were followed.
-fn follow_line(context: &Context, log: &dyn EventLog, replay: Option<&ReplayState>) -> Result<Option<String>> {
+fn follow_line(context: &Context, log: &dyn EventLog) -> Result<Option<String>> {
     let follow = FollowState::read(log, &context.config.migration)?;
     if let Some(state) = follow.as_ref().filter(|state| state.mode == "reconcile") {
         let age = (now() - state.taken_at).max(0) / 1000;
         return Ok(Some(format!("by {}, begun {} ago", state.mode, duration(age))));
     }
-    let recorded = crate::diff::behind_changes(context, follow.as_ref(), replay)?;
+    let recorded = crate::diff::behind_changes(context, log)?;
     let kept = if recorded.is_some() { context.capture(None)?.keeps()? } else { None };
     let line = match (recorded, follow) {
         (Some(lag), _) if !lag.any() => Some("the log has every change recorded".to_owned()),

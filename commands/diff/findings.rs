@@ -2,9 +2,9 @@
 
 use crossfade::base::words::counted;
 use crossfade::base::{Error, Result, rfc3339};
-use crossfade::capture::{FollowState, Phase, ReplayState};
+use crossfade::capture::{FollowState, Phase, ReplayState, untold};
 use crossfade::diff::{Finding, Severity};
-use crossfade::port::change_source::{Lag, Position};
+use crossfade::port::change_source::Lag;
 use crossfade::port::event_log::{EventLog, Positions};
 use crossfade::port::legacy_sink::SinkState;
 use crossfade::port::owners::Sessions;
@@ -87,13 +87,14 @@ pub(super) fn replay_findings(
 /// quarantine.
 pub(super) fn follow_findings(
     context: &Context,
+    log: &dyn EventLog,
     follow: Option<&FollowState>,
     replay: Option<&ReplayState>,
     told: bool,
     findings: &mut Vec<Finding>,
     facts: &mut Vec<(String, String)>,
 ) -> Result<u64> {
-    let lag = if told { None } else { behind_changes(context, follow, replay)? };
+    let lag = if told { None } else { behind_changes(context, log)? };
     if let Some(lag) = lag.filter(Lag::any) {
         let lacks = match lag.changes {
             0 => format!("what lies in {} of the legacy's own log", counted(lag.bytes, "byte")),
@@ -157,17 +158,12 @@ pub(super) fn reverse_findings(
 }
 
 /// Changes recorded in the legacy that the log does not have; `None` where none are recorded since what the log has.
-pub(crate) fn behind_changes(
-    context: &Context,
-    follow: Option<&FollowState>,
-    replay: Option<&ReplayState>,
-) -> Result<Option<Lag>> {
+pub(crate) fn behind_changes(context: &Context, log: &dyn EventLog) -> Result<Option<Lag>> {
     let Ok(capture) = context.capture(None) else { return Ok(None) };
-    let Ok(incarnation) = capture.incarnation() else { return Ok(None) };
-    let of = |position: &Position| Some(position.clone()).filter(|position| position.incarnation == incarnation);
-    let read = replay.and_then(|state| of(state.captured.as_ref()?));
-    let last = Position::resume(read, follow.and_then(|state| of(&state.position)));
-    last.map(|last| capture.lag(&last)).transpose()
+    if capture.incarnation().is_err() {
+        return Ok(None);
+    }
+    untold(capture.as_ref(), log, &context.config.migration)
 }
 
 /// A view of the projection, or why there is none.

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::state::{FollowState, ReplayState};
-use crate::base::Result;
+use crate::base::{Kind, Result};
 use crate::event::Sequence;
 use crate::fold::Span;
 use crate::mapping::Mapping;
-use crate::port::change_source::{ChangeSource, Position};
+use crate::port::change_source::{ChangeSource, Lag, Position};
 use crate::port::event_log::{EventLog, Positions, ends};
 use crate::port::legacy_source::{LegacySource, Snapshot};
 use crate::port::owners::GatewayState;
@@ -89,6 +89,27 @@ pub fn meet(
         }
     }
     Ok(Met { snapshot, span, position, ends: ends(log, mapping)? })
+}
+
+/// What the legacy has recorded and the log lacks; `None` where nothing is recorded since what the log has.
+pub fn untold(capture: &dyn ChangeSource, log: &dyn EventLog, migration: &str) -> Result<Option<Lag>> {
+    let incarnation = capture.incarnation()?;
+    let told = || Ok(Told::read(log, migration)?.at(&incarnation));
+    let mut last = told()?;
+    while let Some(at) = &last {
+        match capture.lag(at) {
+            // A follow at work has what it told taken away, also what was the last of it a moment ago.
+            Err(error) if error.kind() == Kind::Refused => {
+                let now = told()?;
+                if now == last {
+                    return Err(error);
+                }
+                last = now;
+            }
+            lag => return lag.map(Some),
+        }
+    }
+    Ok(None)
 }
 
 /// Waits until the store stands at these positions or past them, as long as a projector moves it on.

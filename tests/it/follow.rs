@@ -7,6 +7,7 @@ mod decoding_more;
 mod decoding_server;
 mod figures;
 mod generated;
+mod late;
 mod live_diff;
 mod outbox;
 mod sharers;

@@ -37,8 +37,7 @@ pub trait Legacy {
 /// A legacy with its log and projection.
 pub struct Bench<L> {
     legacy: L,
-    /// Of the log.
-    pub folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
     pub mapping: Arc<Mapping>,
     pub log: EmbeddedLog,
     pub store: Box<dyn RowStore>,
@@ -60,7 +59,7 @@ impl<L: Legacy> Bench<L> {
         let log = EmbeddedLog::open(&folder.path().join("log.db"), true).unwrap();
         log.create_topics(&missing_topics(&log, &mapping, MIGRATION).unwrap()).unwrap();
         let store = legacy.projection(folder.path());
-        Self { legacy, folder, mapping, log, store, reconciles: 0 }
+        Self { legacy, _folder: folder, mapping, log, store, reconciles: 0 }
     }
 
     pub fn capture(&self) -> L::Capture {

@@ -160,7 +160,7 @@ pub fn position(client: &mut Client, login: &Login, names: &Names) -> Result<Opt
         .hint("name the primary server"));
     }
     let seen = Seen::read(client).map_err(&failed)?.to_string();
-    let mark = Mark::read(client).map_err(&failed)?.to_string();
+    let mark = Mark::settled(client).map_err(&failed)?.to_string();
     Ok(Some(Position { incarnation: installed.incarnation, seen, mark, ..Position::default() }))
 }
 

@@ -2,8 +2,12 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use postgres::Client;
+
+/// The server's log is looked at again after this time.
+const NAP: Duration = Duration::from_millis(5);
 
 /// The server as it stood.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,7 +20,7 @@ pub struct Mark {
     /// The last transaction told; 0 for none.
     pub xid: u64,
     /// Of a server as it stands: what was committed before lies before it in the log, also where a commit does not wait for
-    /// the disk.
+    /// the disk; see [`Mark::settled`].
     pub written: Option<u64>,
 }
 
@@ -35,6 +39,25 @@ impl Mark {
         )?;
         let (timeline, at) = (row.get::<_, i64>(0) as u32, |place| row.get::<_, i64>(place).unsigned_abs());
         Ok(Self { timeline, flushed: at(1), xid: 0, written: Some(at(2)) })
+    }
+
+    /// The server as it stands, once its log is safe up to there or holds nothing more that was committed: a commit that does
+    /// not wait for the disk is there within three turns of the server's own writer, and what is left then is of
+    /// transactions that have not ended.
+    pub fn settled(client: &mut Client) -> Result<Self, postgres::Error> {
+        let mut mark = Self::read(client)?;
+        let turn = "SELECT setting::bigint FROM pg_settings WHERE name = 'wal_writer_delay'";
+        let turn = Duration::from_millis(client.query_one(turn, &[])?.get::<_, i64>(0).unsigned_abs());
+        let began = Instant::now();
+        loop {
+            let late = began.elapsed() > 3 * turn;
+            let flushed = Self::read(client)?.flushed;
+            if late || mark.written.is_none_or(|written| written <= flushed) {
+                mark.written = mark.written.map(|written| written.min(flushed));
+                return Ok(mark);
+            }
+            std::thread::sleep(NAP);
+        }
     }
 }
 

@@ -68,6 +68,12 @@ fn i04_a_diff_holds_by_decoding_while_only_tables_that_are_not_captured_are_writ
     let follow = Child::start(migration.command(&["follow"]));
     let live = Child::start(migration.command(&["project", "--live"]));
     database.execute("UPDATE part SET n = 1 WHERE id = 7; CREATE TABLE other (n integer)");
+    // Once all is still, what it writes does not come to the disk.
+    std::thread::sleep(Duration::from_secs(2));
+    let mut open = database.connect();
+    open.batch_execute("BEGIN; UPDATE part SET n = 2 WHERE id = 8").unwrap();
+    diff(&migration, &[], 0);
+    open.batch_execute("ROLLBACK").unwrap();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -160,7 +160,9 @@ pub fn position(client: &mut Client, login: &Login, names: &Names) -> Result<Opt
         .hint("name the primary server"));
     }
     let seen = Seen::read(client).map_err(&failed)?.to_string();
-    let mark = Mark::settled(client).map_err(&failed)?.to_string();
+    // An outbox tells by its snapshots what is in it.
+    let mark = if installed.kind == "outbox" { Mark::read(client) } else { Mark::settled(client) };
+    let mark = mark.map_err(&failed)?.to_string();
     Ok(Some(Position { incarnation: installed.incarnation, seen, mark, ..Position::default() }))
 }
 

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use postgres::Client;
 
+use crate::base::Error;
+use crate::port::change_source::Position;
+
 /// The server's log is looked at again after this time.
 const NAP: Duration = Duration::from_millis(5);
 
@@ -19,42 +22,41 @@ pub struct Mark {
     pub flushed: u64,
     /// The last transaction told; 0 for none.
     pub xid: u64,
-    /// Of a server as it stands: what was committed before lies before it in the log, also where a commit does not wait for
-    /// the disk; see [`Mark::settled`].
-    pub written: Option<u64>,
 }
 
 impl Mark {
-    /// The server as it stands.
-    pub fn read(client: &mut Client) -> Result<Self, postgres::Error> {
-        // Where the next record begins is behind the header of a page that has no record yet.
-        let row = client.query_one(
-            "SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint, \
-             (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint, \
-             next - CASE WHEN next % segment = 40 THEN 40 WHEN next % page = 24 THEN 24 ELSE 0 END \
-             FROM (SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint AS next, \
-             pg_size_bytes(current_setting('wal_segment_size')) AS segment, \
-             current_setting('wal_block_size')::bigint AS page) AS log",
-            &[],
-        )?;
-        let (timeline, at) = (row.get::<_, i64>(0) as u32, |place| row.get::<_, i64>(place).unsigned_abs());
-        Ok(Self { timeline, flushed: at(1), xid: 0, written: Some(at(2)) })
+    pub fn of(position: &Position) -> crate::base::Result<Self> {
+        position.mark.parse().map_err(|()| Error::corrupt(format!("the position '{}' is none", position.mark)))
     }
 
-    /// The server as it stands, once its log is safe up to there or holds nothing more that was committed: a commit that does
-    /// not wait for the disk is there within three turns of the server's own writer, and what is left then is of
-    /// transactions that have not ended.
+    /// The server as it stands.
+    pub fn read(client: &mut Client) -> Result<Self, postgres::Error> {
+        let row = client.query_one(
+            "SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint, \
+             (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint",
+            &[],
+        )?;
+        let (timeline, flushed): (i64, i64) = (row.get(0), row.get(1));
+        Ok(Self { timeline: timeline as u32, flushed: flushed.unsigned_abs(), xid: 0 })
+    }
+
+    /// The server as it stands, with all that was committed by now before the end of its log.
+    ///
+    /// A commit that does not wait for the disk is seen before it is safe. It is safe within three turns of the server's
+    /// own writer; what is left then is of transactions that have not ended.
     pub fn settled(client: &mut Client) -> Result<Self, postgres::Error> {
-        let mut mark = Self::read(client)?;
-        let turn = "SELECT setting::bigint FROM pg_settings WHERE name = 'wal_writer_delay'";
-        let turn = Duration::from_millis(client.query_one(turn, &[])?.get::<_, i64>(0).unsigned_abs());
+        let row = client.query_one(
+            "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint, setting::bigint FROM pg_settings WHERE name = 'wal_writer_delay'",
+            &[],
+        )?;
+        let (written, turn) =
+            (row.get::<_, i64>(0).unsigned_abs(), Duration::from_millis(row.get::<_, i64>(1).unsigned_abs()));
         let began = Instant::now();
         loop {
             let late = began.elapsed() > 3 * turn;
-            let flushed = Self::read(client)?.flushed;
-            if late || mark.written.is_none_or(|written| written <= flushed) {
-                mark.written = mark.written.map(|written| written.min(flushed));
-                return Ok(mark);
+            let mark = Self::read(client)?;
+            if late || mark.flushed >= written {
+                return Ok(Self { flushed: mark.flushed.min(written), ..mark });
             }
             std::thread::sleep(NAP);
         }
@@ -63,8 +65,7 @@ impl Mark {
 
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.timeline, lsn(self.flushed), self.xid)?;
-        self.written.map_or(Ok(()), |written| write!(f, " {}", lsn(written)))
+        write!(f, "{} {} {}", self.timeline, lsn(self.flushed), self.xid)
     }
 }
 
@@ -73,18 +74,16 @@ impl FromStr for Mark {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let mut parts = text.split(' ');
-        let (Some(timeline), Some(flushed), Some(xid)) = (parts.next(), parts.next(), parts.next()) else {
+        let (Some(timeline), Some(flushed), Some(xid), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
             return Err(());
         };
-        let written = parts.next().map(place).transpose()?;
-        if parts.next().is_some() {
-            return Err(());
-        }
+        let (high, low) = flushed.split_once('/').ok_or(())?;
+        let hex = |text: &str| u32::from_str_radix(text, 16).map(u64::from).map_err(|_| ());
         Ok(Self {
             timeline: timeline.parse().map_err(|_| ())?,
-            flushed: place(flushed)?,
+            flushed: hex(high)? << 32 | hex(low)?,
             xid: xid.parse().map_err(|_| ())?,
-            written,
         })
     }
 }
@@ -92,12 +91,6 @@ impl FromStr for Mark {
 /// A position in the server's log as it writes it itself.
 pub fn lsn(at: u64) -> String {
     format!("{:X}/{:X}", at >> 32, at & 0xffff_ffff)
-}
-
-fn place(text: &str) -> Result<u64, ()> {
-    let (high, low) = text.split_once('/').ok_or(())?;
-    let hex = |text: &str| u32::from_str_radix(text, 16).map(u64::from).map_err(|_| ());
-    Ok(hex(high)? << 32 | hex(low)?)
 }
 
 #[cfg(test)]
@@ -108,14 +101,13 @@ mod tests {
     fn marks_are_read_back() {
         for mark in [
             Mark::default(),
-            Mark { timeline: 3, flushed: 0x1_0000_00ff, xid: 5 << 32, written: None },
-            Mark { timeline: u32::MAX, flushed: u64::MAX, xid: u64::MAX, written: Some(u64::MAX) },
+            Mark { timeline: 3, flushed: 0x1_0000_00ff, xid: 5 << 32 },
+            Mark { timeline: u32::MAX, flushed: u64::MAX, xid: u64::MAX },
         ] {
             assert_eq!(mark.to_string().parse(), Ok(mark));
         }
-        assert_eq!(Mark { timeline: 1, flushed: 0x16_b374_d848, xid: 7, written: None }.to_string(), "1 16/B374D848 7");
-        assert_eq!(Mark { timeline: 1, flushed: 1, xid: 0, written: Some(2) }.to_string(), "1 0/1 0 0/2");
-        for odd in ["", "1", "1 0 1", "1 0/0", "1 0/0 1 1", "1 0/0 1 0/1 1", "1 g/0 1", "1 0/100000000 1", "x 0/0 0"] {
+        assert_eq!(Mark { timeline: 1, flushed: 0x16_b374_d848, xid: 7 }.to_string(), "1 16/B374D848 7");
+        for odd in ["", "1", "1 0 1", "1 0/0", "1 0/0 1 1", "1 g/0 1", "1 0/100000000 1", "x 0/0 0"] {
             assert_eq!(odd.parse::<Mark>(), Err(()), "{odd}");
         }
     }

@@ -23,19 +23,20 @@ const CONFIRM: Duration = Duration::from_secs(2);
 const MB: f64 = 1e6;
 
 impl PostgresDecoding {
-    /// What lies behind `from` and before a place in the log, or where that ends now. Of a slot that a follow reads only its
-    /// bytes are known, unless it confirms in time that it has all of it.
+    /// What lies behind `from` and before a place where the log was safe, or before where it is now. Of a slot that a follow
+    /// reads only its bytes are known, unless it confirms in time that it has all of it.
     pub(super) fn behind(&self, from: &Position, until: Option<u64>) -> Result<Lag> {
         let mut client = self.login.reader()?;
         let (installed, slot) = self.require(&mut client)?;
         let store = self.store();
         let failed = fault(&store, "asking what the log lacks");
-        let mut flushed = Mark::read(&mut client).map_err(&failed)?.flushed;
-        let end = until.unwrap_or(flushed);
+        let end = match until {
+            Some(until) => until,
+            None => Mark::read(&mut client).map_err(&failed)?.flushed,
+        };
         let (began, mut slot) = (Instant::now(), Some(slot));
         loop {
-            // A look shows nothing that is not safe on the server's disk.
-            if let Some(free) = slot.as_ref().filter(|slot| slot.reader.is_none() && flushed >= end)
+            if let Some(free) = slot.as_ref().filter(|slot| slot.reader.is_none())
                 && let Some(lag) = self.peek(&mut client, from, free, end)?
             {
                 return Ok(lag);
@@ -49,7 +50,6 @@ impl PostgresDecoding {
             }
             std::thread::sleep(Duration::from_millis(50));
             slot = Slot::read(&mut client, &self.names, &installed.incarnation).map_err(&failed)?;
-            flushed = Mark::read(&mut client).map_err(&failed)?.flushed;
         }
     }
 

@@ -151,13 +151,12 @@ impl ChangeSource for PostgresDecoding {
 
     /// Transactions are told in the order of the log, and what a snapshot sees lies in it before where it ended then.
     fn covers(&self, told: &Position, snapshot: &Position) -> Result<bool> {
-        let mark = |position: &Position| position.mark.parse::<Mark>().unwrap_or_default();
-        let (at, end) = (mark(told), mark(snapshot));
+        let (at, end) = (Mark::of(told)?, Mark::of(snapshot)?);
         // Only what a follow told says by its mark that all before it was told.
-        if told.at > 0 && at.timeline == end.timeline && end.written.is_some_and(|written| at.flushed >= written) {
+        if told.at > 0 && at.timeline == end.timeline && at.flushed >= end.flushed {
             return Ok(true);
         }
-        Ok(!self.behind(told, end.written)?.any())
+        Ok(!self.behind(told, Some(end.flushed))?.any())
     }
 
     fn keeps(&self) -> Result<Option<String>> {

@@ -73,9 +73,7 @@ impl DecodingReader {
             return Err(Error::stale(format!("{store}: the slot was made anew since"))
                 .hint("crossfade follow reconciles first"));
         }
-        let mut mark: Mark =
-            from.mark.parse().map_err(|()| Error::corrupt(format!("the position '{}' is none", from.mark)))?;
-        mark.written = None;
+        let mut mark = Mark::of(from)?;
         same_server(&mut client, &store, &mark)?;
         if slot.confirmed > mark.flushed {
             return Err(Error::refused(format!(

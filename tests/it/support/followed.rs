@@ -74,7 +74,7 @@ impl<L: Legacy> Bench<L> {
         assert!(capture.plan().unwrap().whole);
     }
 
-    fn source(&self) -> Box<dyn LegacySource> {
+    pub fn source(&self) -> Box<dyn LegacySource> {
         self.legacy.source(&self.mapping)
     }
 

@@ -175,6 +175,10 @@ impl ChangeSource for ScreenedChanges<'_> {
         self.source.lag(from)
     }
 
+    fn covers(&self, told: &Position, snapshot: &Position) -> Result<bool> {
+        self.source.covers(told, snapshot)
+    }
+
     fn keeps(&self) -> Result<Option<String>> {
         self.source.keeps()
     }

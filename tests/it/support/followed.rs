@@ -119,7 +119,7 @@ impl<L: Legacy> Bench<L> {
                 Ended::CaughtUp(state) => return *state,
                 Ended::Reconcile(why) => {
                     self.reconciles += 1;
-                    assert!(self.reconciles < 1000, "{why}");
+                    assert!(self.reconciles < 100, "{why}");
                     self.reconcile();
                 }
             }

@@ -160,10 +160,8 @@ pub(super) fn reverse_findings(
 /// Changes recorded in the legacy that the log does not have; `None` where none are recorded since what the log has.
 pub(crate) fn behind_changes(context: &Context, log: &dyn EventLog) -> Result<Option<Lag>> {
     let Ok(capture) = context.capture(None) else { return Ok(None) };
-    if capture.incarnation().is_err() {
-        return Ok(None);
-    }
-    untold(capture.as_ref(), log, &context.config.migration)
+    let Ok(incarnation) = capture.incarnation() else { return Ok(None) };
+    untold(capture.as_ref(), &incarnation, log, &context.config.migration)
 }
 
 /// A view of the projection, or why there is none.

@@ -91,10 +91,14 @@ pub fn meet(
     Ok(Met { snapshot, span, position, ends: ends(log, mapping)? })
 }
 
-/// What the legacy has recorded and the log lacks; `None` where nothing is recorded since what the log has.
-pub fn untold(capture: &dyn ChangeSource, log: &dyn EventLog, migration: &str) -> Result<Option<Lag>> {
-    let incarnation = capture.incarnation()?;
-    let told = || Ok(Told::read(log, migration)?.at(&incarnation));
+/// What the legacy has recorded by an incarnation and the log lacks; `None` where the log has nothing of that.
+pub fn untold(
+    capture: &dyn ChangeSource,
+    incarnation: &str,
+    log: &dyn EventLog,
+    migration: &str,
+) -> Result<Option<Lag>> {
+    let told = || Ok(Told::read(log, migration)?.at(incarnation));
     let mut last = told()?;
     while let Some(at) = &last {
         match capture.lag(at) {

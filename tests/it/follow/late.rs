@@ -58,10 +58,10 @@ fn i04_what_a_follow_takes_away_in_the_middle_of_a_look_is_no_older_backup() {
         });
     };
     let late = Late { capture: &capture, go_on: &go_on };
-    let lag = untold(&late, log, MIGRATION).unwrap().unwrap();
+    let lag = untold(&late, &told.incarnation, log, MIGRATION).unwrap().unwrap();
     assert_eq!(lag.changes, 1);
     assert_eq!(capture.lag(&told).unwrap_err().kind(), Kind::Refused, "its last change was not taken away");
     // Nobody has gone on: it is another file.
     bench.run("DELETE FROM _crossfade_bench_changes");
-    assert_eq!(untold(&capture, log, MIGRATION).unwrap_err().kind(), Kind::Refused);
+    assert_eq!(untold(&capture, &told.incarnation, log, MIGRATION).unwrap_err().kind(), Kind::Refused);
 }

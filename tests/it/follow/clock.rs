@@ -4,14 +4,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use crossfade::base::Millis;
-use crossfade::capture::{Ended, Follow};
-use crossfade::event::codec::Exact;
+use crossfade::capture::Ended;
 use crossfade::port::change_source::Lag;
 use crossfade::port::progress::Progress;
 
 use crate::support::flow::now;
 use crate::support::follow::Bench;
-use crate::support::followed::MIGRATION;
 
 #[derive(Default)]
 struct Heard(Mutex<Vec<(u64, Millis)>>);
@@ -37,20 +35,8 @@ fn i03_a_clock_that_steps_back_changes_neither_ids_nor_order_nor_lag() {
     // Each look at it finds it a minute earlier than the one before, from an hour ago on.
     let clock = AtomicI64::new(now() - 3_600_000);
     let heard = Heard::default();
-    let outbox = bench.capture();
-    let follow = Follow {
-        source: &outbox,
-        log: &bench.log,
-        mapping: &bench.mapping,
-        codec: &Exact,
-        migration: MIGRATION,
-        instance: "follow",
-        until_caught_up: true,
-        alone: &|| Ok(()),
-        progress: &heard,
-        now: &|| clock.fetch_sub(60_000, Ordering::SeqCst),
-    };
-    assert!(matches!(follow.run(None).unwrap(), Ended::CaughtUp(state) if state.events == 6_000));
+    let ended = bench.follow_by(&heard, &|| clock.fetch_sub(60_000, Ordering::SeqCst)).unwrap();
+    assert!(matches!(ended, Ended::CaughtUp(state) if state.events == 6_000));
     let heard = heard.0.into_inner().unwrap();
     assert!(heard.iter().any(|(changes, _)| *changes >= 2_000), "{heard:?}");
     assert!(heard.iter().all(|(_, age)| *age == 0), "a change of the future has no age: {heard:?}");

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
-use crossfade::base::Result;
+use crossfade::base::{Millis, Result};
 use crossfade::capture::{Ended, Follow, FollowState, Phase, Reconcile, Replay, Settings};
 use crossfade::compare::differences;
 use crossfade::control::missing_topics;
@@ -14,7 +14,7 @@ use crossfade::mapping::Mapping;
 use crossfade::port::change_source::Capture;
 use crossfade::port::event_log::{EventLog, Positions};
 use crossfade::port::legacy_source::LegacySource;
-use crossfade::port::progress::Silent;
+use crossfade::port::progress::{Progress, Silent};
 use crossfade::port::row_store::RowStore;
 use crossfade::project::Projector;
 
@@ -95,6 +95,11 @@ impl<L: Legacy> Bench<L> {
     }
 
     pub fn try_follow(&self) -> Result<Ended> {
+        self.follow_by(&Silent, &now)
+    }
+
+    /// One run of follow with a listener and a clock.
+    pub fn follow_by(&self, progress: &dyn Progress, now: &(dyn Fn() -> Millis + Sync)) -> Result<Ended> {
         let capture = self.capture();
         let follow = Follow {
             source: &capture,
@@ -105,8 +110,8 @@ impl<L: Legacy> Bench<L> {
             instance: "follow",
             until_caught_up: true,
             alone: &|| Ok(()),
-            progress: &Silent,
-            now: &now,
+            progress,
+            now,
         };
         follow.run(None)
     }

@@ -91,6 +91,14 @@ pub fn meet(
     Ok(Met { snapshot, span, position, ends: ends(log, mapping)? })
 }
 
+/// Whether the log's events have told all that is in the rows of a snapshot.
+pub fn covered(capture: &dyn ChangeSource, snapshot: &Position, log: &dyn EventLog, migration: &str) -> Result<bool> {
+    match Told::read(log, migration)?.at(&snapshot.incarnation) {
+        Some(at) => capture.covers(&at, snapshot),
+        None => Ok(false),
+    }
+}
+
 /// What the legacy has recorded by an incarnation and the log lacks; `None` where the log has nothing of that.
 pub fn untold(
     capture: &dyn ChangeSource,

@@ -12,7 +12,7 @@ mod state;
 pub use dry_run::DryRunLog;
 pub use emit::{Emitter, Quarantined, Rejected};
 pub use follow::{Ended, Follow, fence};
-pub use meet::{Met, await_store, meet, untold};
+pub use meet::{Met, await_store, covered, meet, untold};
 pub use reconcile::{Reconcile, Reconciled};
 pub use replay::{Copied, Replay, Settings};
 pub use screened::{ScreenedChanges, ScreenedSource};

@@ -179,6 +179,10 @@ impl ChangeSource for ScreenedChanges<'_> {
         self.source.covers(told, snapshot)
     }
 
+    fn settled(&self, patience: Duration) -> Result<()> {
+        self.source.settled(patience)
+    }
+
     fn keeps(&self) -> Result<Option<String>> {
         self.source.keeps()
     }

@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use super::Lock;
 use crate::base::{Error, Millis, Result};
-use crate::capture::{Emitter, FollowState, Phase, ReplayState, fence};
+use crate::capture::{Emitter, FollowState, Phase, ReplayState, covered, fence};
 use crate::event::codec::Codec;
 use crate::event::encode::RowChange;
 use crate::event::{Op, Sequence, Stamp, id};
 use crate::mapping::{FOREIGN_SETTLED, KeyText, Mapping, OWNERSHIP, Row, Table, Types};
 use crate::ownership::{Side, Transfer};
 use crate::port::boundary::boundary;
+use crate::port::change_source::ChangeSource;
 use crate::port::event_log::{EventLog, LogWriter, Record, ends};
 use crate::port::legacy_source::LegacySource;
 use crate::port::owners::{ForeignWrite, GATEWAY_ROLE, GatewayState, RowKey, Sessions};
@@ -38,8 +39,8 @@ pub struct Session<'a> {
 
 /// How it is known that the log has every change the legacy made to a session.
 pub enum Captured<'a> {
-    /// A follow tells them: waited for, at most this long.
-    Followed(&'a dyn LegacySource, Duration),
+    /// A follow tells them: waited for, at most this long, and before that as long for transactions at work.
+    Followed { rows: &'a dyn LegacySource, changes: &'a dyn ChangeSource, patience: Duration },
     /// The caller has stopped the legacy, and reconciled it since.
     Stopped,
 }
@@ -204,10 +205,11 @@ impl<'a> SoleWriter<'a> {
     /// transfer. It goes on by itself and asks anew who owns what.
     fn catch(&self, captured: &Captured<'_>) -> Result<Option<Box<dyn LogWriter>>> {
         let Place { log, migration, instance, .. } = self.place;
-        let Captured::Followed(source, patience) = captured else {
+        let Captured::Followed { rows, changes, patience } = captured else {
             return Ok(fence(log, migration, instance)?.map(|(writer, _)| writer));
         };
-        let Some(end) = source.snapshot()?.position()? else {
+        changes.settled(*patience)?;
+        let Some(end) = rows.snapshot()?.position()? else {
             return Err(Error::refused(
                 "nothing records the legacy's changes, so it is not known that the log has them",
             )
@@ -215,12 +217,7 @@ impl<'a> SoleWriter<'a> {
         };
         let begun = Instant::now();
         loop {
-            let replayed = ReplayState::read(log, migration)?.and_then(|(state, _)| state.captured);
-            let followed = FollowState::read(log, migration)?.map(|state| state.position);
-            let told = |position: &crate::port::change_source::Position| {
-                position.order(&end).is_some_and(std::cmp::Ordering::is_ge)
-            };
-            if replayed.iter().chain(&followed).any(told) {
+            if covered(*changes, &end, log, migration)? {
                 return Ok(fence(log, migration, instance)?.map(|(writer, _)| writer));
             }
             if begun.elapsed() >= *patience {

@@ -183,6 +183,13 @@ pub trait ChangeSource: Send + Sync {
         Ok(told.order(snapshot).is_some_and(Ordering::is_ge))
     }
 
+    /// Waits until every transaction that may have changed rows by now has ended, where the store has several at a time:
+    /// what a later snapshot does not see was then begun later. [`crate::base::Kind::Unknown`]: one was still at work
+    /// after `patience`, and is named.
+    fn settled(&self, _patience: Duration) -> Result<()> {
+        Ok(())
+    }
+
     /// What the store keeps for changes that are not read, where that may become much.
     fn keeps(&self) -> Result<Option<String>> {
         Ok(None)

@@ -11,4 +11,5 @@ mod outbox;
 mod reading;
 mod resumes;
 mod store;
+mod transfers;
 mod values;

@@ -10,7 +10,7 @@ pub(super) use installed::holds_only;
 pub use installed::{Installed, Names, position};
 pub use mark::{Mark, lsn};
 pub use seen::{Seen, widen};
-pub use settle::{Holders, settle};
+pub use settle::{Holders, settle, settle_within};
 pub use table_lock::at_once;
 
 /// The kind of capture a migration has installed, ready or not: `decoding` or `outbox`.

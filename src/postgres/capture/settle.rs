@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use postgres::Client;
 
 use super::super::fault::fault;
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::port::progress::Progress;
 
 /// Between two looks.
@@ -45,23 +45,46 @@ impl fmt::Display for Holders {
 
 /// Waits until every transaction that has a number by now has ended, also for the eyes of others: one whose commit is in
 /// the server's log and not yet visible would neither be captured nor be in the rows of a snapshot.
-///
-/// Takes a number of its own: a snapshot's `xmax` lies behind the last number that has ended, not the last one given.
 pub fn settle(client: &mut Client, store: &str, progress: &dyn Progress) -> Result<()> {
+    let mut told = Instant::now();
+    wait(client, store, &mut |client| {
+        progress.check()?;
+        if told.elapsed() >= TELL {
+            told = Instant::now();
+            let holders = holders(client, store)?;
+            progress.note(&format!("waiting for transactions that were at work before: {holders}"));
+        }
+        Ok(())
+    })
+}
+
+/// The same, no longer than `patience`; [`crate::base::Kind::Unknown`] names who holds it up.
+pub fn settle_within(client: &mut Client, store: &str, patience: Duration) -> Result<()> {
+    let begun = Instant::now();
+    wait(client, store, &mut |client| {
+        if begun.elapsed() < patience {
+            return Ok(());
+        }
+        let holders = holders(client, store)?;
+        Err(Error::unknown(format!("a transaction at work in {store} may still change rows: {holders}"))
+            .hint("let it end, or end it, and do the same again"))
+    })
+}
+
+fn holders(client: &mut Client, store: &str) -> Result<Holders> {
+    Holders::read(client).map_err(fault(store, "looking which transactions are at work"))
+}
+
+/// Takes a number of its own: a snapshot's `xmax` lies behind the last number that has ended, not the last one given.
+fn wait(client: &mut Client, store: &str, meanwhile: &mut dyn FnMut(&mut Client) -> Result<()>) -> Result<()> {
     let failed = fault(store, "waiting for its transactions to end");
     let after: String = client.query_one("SELECT pg_current_xact_id()::text", &[]).map_err(&failed)?.get(0);
-    let mut told = Instant::now();
     loop {
         let sql = "SELECT pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8";
         if client.query_one(sql, &[&after]).map_err(&failed)?.get(0) {
             return Ok(());
         }
-        progress.check()?;
-        if told.elapsed() >= TELL {
-            told = Instant::now();
-            let holders = Holders::read(client).map_err(&failed)?;
-            progress.note(&format!("waiting for transactions that were at work before: {holders}"));
-        }
+        meanwhile(client)?;
         std::thread::sleep(NAP);
     }
 }

@@ -12,12 +12,13 @@ mod transaction;
 mod wire;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use postgres::Client;
 
 use self::read::DecodingReader;
 use self::slot::Slot;
-use super::capture::{Installed, Mark, Names};
+use super::capture::{Installed, Mark, Names, settle_within};
 use super::fault::fault;
 use super::server::Login;
 use crate::base::{Error, Result};
@@ -157,6 +158,10 @@ impl ChangeSource for PostgresDecoding {
             return Ok(true);
         }
         Ok(!self.behind(told, Some(end.flushed))?.any())
+    }
+
+    fn settled(&self, patience: Duration) -> Result<()> {
+        settle_within(&mut self.login.reader()?, &self.login.describe(), patience)
     }
 
     fn keeps(&self) -> Result<Option<String>> {

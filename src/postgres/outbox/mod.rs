@@ -7,10 +7,11 @@ mod rest;
 mod strands;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use postgres::Client;
 
-use super::capture::{Installed, Names};
+use super::capture::{Installed, Names, settle_within};
 use super::fault::fault;
 use super::form::quote;
 use super::server::Login;
@@ -264,6 +265,10 @@ impl ChangeSource for PostgresOutbox {
             from = mark.from,
         );
         Ok(self.login.reader()?.query_one(&sql, &[]).map_err(failed)?.get(0))
+    }
+
+    fn settled(&self, patience: Duration) -> Result<()> {
+        settle_within(&mut self.login.reader()?, &self.login.describe(), patience)
     }
 
     fn open(&self, from: &Position) -> Result<Box<dyn ChangeReader>> {

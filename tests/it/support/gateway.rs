@@ -10,7 +10,7 @@ use crossfade::event::Op;
 use crossfade::event::codec::Exact;
 use crossfade::mapping::{Mapping, Rows, Table};
 use crossfade::port::event_log::EventLog;
-use crossfade::port::legacy_source::LegacySource;
+use crossfade::sqlite::outbox::SqliteOutbox;
 use crossfade::sqlite::source::SqliteSource;
 
 use super::cli::Migration;
@@ -112,14 +112,15 @@ impl Gateway {
     }
 }
 
-/// The migration's own legacy file, followed.
-pub fn source(migration: &Migration) -> SqliteSource {
+/// The migration's own legacy file, and its outbox.
+pub fn source(migration: &Migration) -> (SqliteSource, SqliteOutbox) {
     let source = SqliteSource::open(migration.legacy(), mapping(migration), false).unwrap();
-    source.followed(&migration.name)
+    let outbox = SqliteOutbox::new(migration.legacy(), &migration.name, mapping(migration));
+    (source.followed(&migration.name), outbox)
 }
 
-pub fn followed(source: &dyn LegacySource) -> Captured<'_> {
-    Captured::Followed(source, Duration::from_secs(5))
+pub fn followed((rows, changes): &(SqliteSource, SqliteOutbox)) -> Captured<'_> {
+    Captured::Followed { rows, changes, patience: Duration::from_secs(5) }
 }
 
 /// A row by column and value.

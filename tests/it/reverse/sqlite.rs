@@ -1,10 +1,14 @@
 //! ACC's store on SQLite, followed by its outbox, while events own most of its sessions.
 
+use std::time::Duration;
+
+use crossfade::base::Kind;
+use crossfade::control::Captured;
 use crossfade::event::Op;
 
 use crate::support::acc::{TABLES, assert_same_rows};
 use crate::support::cli::{Log, Migration};
-use crate::support::flow::{MIDDLE, column, diff, events, generated, on_both_logs, run_all};
+use crate::support::flow::{MIDDLE, column, diff, events, execute, generated, on_both_logs, run_all};
 use crate::support::gateway::{Gateway, Values, followed, source, stored, values};
 use crate::support::store::Cell;
 
@@ -162,4 +166,19 @@ fn ten_thousand_changes_of_the_events_side_are_in_the_legacy(log: Log) {
     assert_eq!(report["verdict"], "PASS");
     let (compared, mirrored) = (&report["totals"]["compared"], report["totals"]["mirrored"].as_u64().unwrap());
     assert!(mirrored > 5_000 && mirrored < compared.as_u64().unwrap(), "{report:#}");
+}
+
+#[test]
+fn i01_a_transfer_waits_for_every_change_told_by_an_outbox_of_sqlite() {
+    let migration = ready(Log::Embedded);
+    let gateway = Gateway::of(&migration);
+    let owned = &sessions(&migration)[..1];
+    let source = source(&migration);
+    execute(&migration.legacy(), &format!("UPDATE sessions SET work_dir = '/late' WHERE id = '{}'", owned[0]));
+    let (rows, changes) = (&source.0, &source.1);
+    let impatient = Captured::Followed { rows, changes, patience: Duration::from_millis(300) };
+    let refused = gateway.try_take("sessions", owned, &impatient).unwrap_err();
+    assert_eq!(refused.kind(), Kind::Unknown, "{refused}");
+    migration.expect(&["follow", "--until-caught-up"], 0);
+    assert_eq!(gateway.try_take("sessions", owned, &followed(&source)).unwrap(), 1);
 }

@@ -1,5 +1,6 @@
 //! The one writer of sessions that events own, and the transfer of sessions to it and back.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Lock;
@@ -12,9 +13,11 @@ use crate::mapping::{FOREIGN_SETTLED, KeyText, Mapping, OWNERSHIP, Row, Table, T
 use crate::ownership::{Side, Transfer};
 use crate::port::boundary::boundary;
 use crate::port::change_source::ChangeSource;
-use crate::port::event_log::{EventLog, LogWriter, Record, ends};
+use crate::port::event_log::{Batch, EventLog, LogWriter, Positions, Record, ends};
+use crate::port::legacy_sink::Kept;
 use crate::port::legacy_source::LegacySource;
 use crate::port::owners::{ForeignWrite, GATEWAY_ROLE, GatewayState, RowKey, Sessions};
+use crate::scan::mask;
 
 /// Where a sole writer works.
 #[derive(Clone, Copy)]
@@ -152,13 +155,14 @@ impl<'a> SoleWriter<'a> {
     }
 
     /// Gives sessions back. `drain` brings the legacy's tables past the last event and raises their epoch, so that an older
-    /// writer of theirs changes nothing any more. The caller holds their writes back, and has the run lock.
+    /// writer of theirs changes nothing any more, and gives the rows that the legacy's schema refused: none of their
+    /// sessions returns. The caller holds their writes back, and has the run lock.
     pub fn to_legacy(
         &mut self,
         sessions: &[Session<'_>],
         captured: &Captured<'_>,
         lock: &Lock,
-        drain: &mut dyn FnMut() -> Result<()>,
+        drain: &mut dyn FnMut() -> Result<BTreeMap<RowKey, Kept>>,
     ) -> Result<u64> {
         let planned = self.plan(sessions, Side::Legacy)?;
         if planned.is_empty() {
@@ -175,8 +179,36 @@ impl<'a> SoleWriter<'a> {
             return Err(Error::refused(format!("a foreign write is not settled: {topic}[{partition}]@{offset}"))
                 .hint("take it over or write over it: crossfade project --reverse --adopt ROW, --overwrite ROW"));
         }
-        drain()?;
+        for kept in drain()?.values().filter(|kept| planned.iter().any(|(session, _)| session.topic == kept.topic)) {
+            let key = self.key_at(&kept.topic, kept.partition, kept.offset)?;
+            if planned.iter().any(|(session, _)| session.topic == kept.topic && session.key == key) {
+                let message = format!(
+                    "session '{}' of '{}' cannot return: the legacy's schema refused its row {} of table '{}' ({})",
+                    mask(&String::from_utf8_lossy(&key)),
+                    kept.topic,
+                    kept.row,
+                    kept.table,
+                    kept.reason
+                );
+                return Err(Error::refused(message)
+                    .hint("correct the row where events are written, then: crossfade project --reverse"));
+            }
+        }
         self.transfer(&planned, lock)
+    }
+
+    /// The record key at a place of the log.
+    fn key_at(&self, topic: &str, partition: i32, offset: i64) -> Result<Vec<u8>> {
+        let place = (topic.to_owned(), partition);
+        let mut reader = self.place.log.open_reader(&Positions::from([(place.clone(), offset)]))?;
+        let mut batch = Batch::default();
+        while reader.positions()[&place] <= offset {
+            reader.read(&mut batch, 1, NAP)?;
+            if let Some(record) = batch.iter().find(|record| record.offset == offset) {
+                return Ok(record.key.to_vec());
+            }
+        }
+        Err(Error::corrupt(format!("{topic}[{partition}]@{offset} is not in the log any more")))
     }
 
     fn plan<'s>(&self, sessions: &[Session<'s>], to: Side) -> Result<Vec<(Session<'s>, Transfer)>> {

@@ -295,8 +295,9 @@ fn i01_a_paused_reverse_writer_that_wakes_up_after_the_transfer_changes_nothing(
             migration: &gateway.name,
             progress: &crossfade::port::progress::Silent,
         };
-        assert_eq!(reverse.catch_up()?.written, 1);
-        Ok(())
+        let done = reverse.catch_up()?;
+        assert_eq!(done.written, 1);
+        Ok(done.kept)
     };
     assert_eq!(gateway.give_back("sessions", &owned, drain).unwrap(), 1);
     database.execute("UPDATE messages SET body = 'by the legacy' WHERE id = 300");

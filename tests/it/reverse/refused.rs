@@ -1,6 +1,10 @@
 //! Rows the legacy's schema does not take, in SQLite's own words.
 
+use crossfade::base::Kind;
 use crossfade::event::Op;
+use crossfade::port::progress::Silent;
+use crossfade::project::Reverse;
+use crossfade::sqlite::sink::SqliteSink;
 
 use super::sqlite::{message, ready, sessions};
 use crate::support::acc::{TABLES, assert_same_rows};
@@ -73,6 +77,40 @@ fn rows_the_schema_does_not_take_are_named_and_hold_up_no_other() {
     assert_eq!(reversed(&migration, 0)["refused"].as_array().unwrap().len(), 0);
     migration.expect(&["project"], 0);
     assert_same_rows(&migration.legacy(), &migration.projection(), &TABLES);
+}
+
+#[test]
+fn i01_a_session_with_a_row_the_schema_does_not_take_does_not_return() {
+    let migration = ready(Log::Embedded);
+    let gateway = Gateway::of(&migration);
+    let owned = &sessions(&migration)[..2];
+    gateway.take("sessions", owned);
+    let refused = with(message(&owned[0], "bad", 1), &[("content", Cell::Null)]);
+    gateway.once("messages", Op::Insert, &refused, "1");
+    gateway.once("messages", Op::Insert, &message(&owned[1], "good", 2), "2");
+
+    let sink = SqliteSink::new(migration.legacy(), &migration.name, gateway.mapping.clone());
+    let drain = &mut || {
+        let reverse = Reverse {
+            log: gateway.log.as_ref(),
+            sink: &sink,
+            mapping: &gateway.mapping,
+            migration: &gateway.name,
+            progress: &Silent,
+        };
+        Ok(reverse.catch_up()?.kept)
+    };
+    let stays = gateway.give_back("sessions", &owned[0], drain).unwrap_err();
+    assert_eq!(stays.kind(), Kind::Refused, "{stays}");
+    assert!(stays.to_string().contains(&owned[0]) && stays.to_string().contains("id=bad"), "{stays}");
+    assert_eq!(gateway.open().sessions().owners.owned(), 2);
+    assert_eq!(gateway.give_back("sessions", &owned[1], drain).unwrap(), 1, "the other goes");
+
+    gateway.once("messages", Op::Update, &message(&owned[0], "bad", 1), "mended");
+    assert_eq!(gateway.give_back("sessions", &owned[0], drain).unwrap(), 1);
+    for command in [&["follow", "--until-caught-up"][..], &["project"], &["diff"]] {
+        migration.expect(command, 0);
+    }
 }
 
 #[test]

@@ -10,6 +10,8 @@ use crossfade::event::Op;
 use crossfade::event::codec::Exact;
 use crossfade::mapping::{Mapping, Rows, Table};
 use crossfade::port::event_log::EventLog;
+use crossfade::port::legacy_sink::Kept;
+use crossfade::port::owners::RowKey;
 use crossfade::sqlite::outbox::SqliteOutbox;
 use crossfade::sqlite::source::SqliteSource;
 
@@ -69,7 +71,12 @@ impl Gateway {
     }
 
     /// Gives one back; `drain` as the gateway would.
-    pub fn give_back(&self, table: &str, key: &str, drain: &mut dyn FnMut() -> Result<()>) -> Result<u64> {
+    pub fn give_back(
+        &self,
+        table: &str,
+        key: &str,
+        drain: &mut dyn FnMut() -> Result<BTreeMap<RowKey, Kept>>,
+    ) -> Result<u64> {
         let session = Session { topic: &self.table(table).topic, key: key.as_bytes(), seen: None };
         let lock = self.lock();
         let given = self.open().to_legacy(&[session], &Captured::Stopped, &lock, drain);

@@ -12,6 +12,8 @@ use crate::mapping::{Mapping, Row, Rows};
 use crate::port::progress::Progress;
 use crate::scan::{Screen, Tally};
 
+mod passing;
+
 /// Where a capture stands: behind the change at `at`, the `count`-th of what lies there. `at` is what the store itself
 /// counts by: a commit's log position, or a change's own number.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,6 +10,7 @@ mod generated;
 mod late;
 mod live_diff;
 mod outbox;
+mod passing;
 mod sharers;
 mod statements;
 pub mod writer;

@@ -8,6 +8,7 @@ mod faults;
 mod init;
 mod live_diff;
 mod outbox;
+mod passing;
 mod reading;
 mod resumes;
 mod store;

@@ -1,6 +1,7 @@
 //! What captures of changes share: what is installed and where, where a snapshot stands, and waiting until it may be read.
 
 mod installed;
+mod late;
 mod mark;
 mod seen;
 mod settle;
@@ -8,6 +9,7 @@ mod table_lock;
 
 pub(super) use installed::holds_only;
 pub use installed::{Installed, Names, position};
+pub use late::{Passing, WHOLE, late, passed_on};
 pub use mark::{Mark, lsn};
 pub use seen::{Seen, widen};
 pub use settle::{Holders, settle, settle_within};

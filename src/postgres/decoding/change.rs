@@ -1,5 +1,6 @@
 //! Changes as the log has them, into images; and images into changes of the mapping's layout.
 
+use super::super::capture::passed_on;
 use super::lookup::Lookup;
 use super::pgoutput::{Message, Tuple};
 use super::read::DecodingReader;
@@ -71,6 +72,14 @@ impl DecodingReader {
             (None, Some(before)) => before,
             (None, None) => return Err(odd()),
         };
+        let late = self.late[table.index];
+        if op != Op::Insert && !whole && late {
+            let reason = format!(
+                "a row of '{}' changed without its old row, by which rows of one key are told apart",
+                table.name
+            );
+            transaction.reconcile.get_or_insert(reason);
+        }
         if op == Op::Update && !whole {
             if self.expects_whole(table) {
                 let reason = format!("an update of '{}' came without its old row", table.name);
@@ -90,6 +99,10 @@ impl DecodingReader {
         }
         self.scratch = scratch;
         let before = before.filter(|_| op == Op::Update);
+        if late {
+            let rows = &transaction.images[table.index];
+            transaction.passing.note(table, op, rows.row(row), before.map(|before| rows.row(before)));
+        }
         transaction.entries.push(Entry { table: table.index, op, row, before, count: transaction.count });
         Ok(())
     }
@@ -118,6 +131,7 @@ impl DecodingReader {
         let mapping = &source.mapping;
         let lookup: &mut Lookup = &mut self.lookup;
         let mut reconcile = transaction.reconcile.clone();
+        let from = changes.len();
         let through = mapping.tables.iter().any(|table| table.key_cell().is_some());
         for entry in transaction.entries.iter().filter(|_| through) {
             let table = &mapping.tables[entry.table];
@@ -152,7 +166,11 @@ impl DecodingReader {
             }
             changes.push(place, at, Some(transaction.made_at), row, before);
         }
-        if let Some(reason) = reconcile {
+        let passed = match transaction.whole() {
+            true => changes.settle_identities(from, mapping, &self.late).map(|table| passed_on(&mapping.tables[table])),
+            false => transaction.passing.trouble(mapping),
+        };
+        if let Some(reason) = reconcile.or(passed) {
             changes.reconcile.get_or_insert(reason);
         }
         Ok(())

@@ -40,7 +40,7 @@ const MEMBERS: &str = "SELECT m.relname::text, quote_ident(s.nspname) || '.' || 
             WHERE i.indrelid = c.oid AND i.indisreplident), \
         c.relpersistence = 'u', pg_has_role(c.relowner, 'USAGE'), c.relkind = 'p', \
         coalesce((SELECT array_agg(a.attname::text) FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = c.oid \
-            AND a.attnum = ANY(i.indkey::int2[]) WHERE i.indrelid = c.oid AND \
+            AND a.attnum = ANY(i.indkey::int2[]) WHERE i.indrelid = c.oid AND i.indimmediate AND \
             CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END), '{}') \
     FROM pg_class AS m JOIN pg_namespace AS n ON n.oid = m.relnamespace \
     CROSS JOIN LATERAL (SELECT relid FROM pg_partition_tree(m.oid) UNION SELECT m.oid) AS t \

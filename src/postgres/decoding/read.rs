@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use postgres::Client;
 
-use super::super::capture::{Mark, Seen, lsn, widen};
+use super::super::capture::{Mark, Seen, WHOLE, late, lsn, widen};
 use super::super::catalog::Catalog;
 use super::super::fault::fault;
 use super::lookup::Lookup;
@@ -51,6 +51,8 @@ pub(super) struct DecodingReader {
     shapes: HashMap<u32, std::result::Result<Shape, String>>,
     kinds: Kinds,
     pub(super) lookup: Lookup,
+    /// Tables whose identity is checked late.
+    pub(super) late: Vec<bool>,
     pub(super) transaction: Option<Transaction>,
     /// Up to here all was sent, and told or left out.
     sent: u64,
@@ -93,6 +95,7 @@ impl DecodingReader {
         let catalog = Catalog::read(&mut client, &source.login.place.schema).map_err(&failed)?;
         let mut lookup = Lookup::new(catalog);
         lookup.find_orphans(&mut client, &source.login, &source.mapping)?;
+        let late = late(&mut client, &source.login, &source.mapping)?;
         let wire = slot.stream(&mut client, &source.login, &source.names)?;
         let past = Instant::now().checked_sub(ALIVE).unwrap_or_else(Instant::now);
         Ok(Self {
@@ -105,6 +108,7 @@ impl DecodingReader {
             shapes: HashMap::new(),
             kinds: Kinds::default(),
             lookup,
+            late,
             transaction: None,
             sent: slot.confirmed,
             confirmed: slot.confirmed,
@@ -217,6 +221,7 @@ impl DecodingReader {
         }
         if told {
             transaction.told = self.end.count;
+            transaction.passing.begun = true;
             self.awaited = false;
         }
         transaction.skip = commit < self.end.at || self.seen.as_ref().is_some_and(|seen| seen.sees(xid));
@@ -257,6 +262,7 @@ impl DecodingReader {
         if transaction.end.is_none() {
             transaction.clear();
             transaction.told = transaction.count;
+            transaction.cut = true;
             self.transaction = Some(transaction);
         }
         Ok(())
@@ -317,7 +323,8 @@ impl ChangeReader for DecodingReader {
                     self.tell(changes)?;
                     continue;
                 }
-                if whole || transaction.entries.len() >= max || transaction.bytes() >= BATCH_BYTES {
+                let (most, bytes) = if transaction.passing.any() { WHOLE } else { (max, BATCH_BYTES) };
+                if whole || transaction.entries.len() >= most.max(max) || transaction.bytes() >= bytes {
                     let fits = whole && changes.len() + transaction.entries.len() <= max;
                     if !changes.is_empty() && !fits {
                         break;

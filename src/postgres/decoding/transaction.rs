@@ -1,5 +1,6 @@
 //! One transaction of the legacy on its way from the log.
 
+use super::super::capture::Passing;
 use crate::base::Millis;
 use crate::event::Op;
 use crate::mapping::{Mapping, Rows};
@@ -42,6 +43,9 @@ pub(super) struct Transaction {
     pub(super) reconcile: Option<String>,
     /// Where it ends in the log, once all of it has come.
     pub(super) end: Option<u64>,
+    pub(super) passing: Passing,
+    /// A part of it was told by this run.
+    pub(super) cut: bool,
 }
 
 impl Transaction {
@@ -57,7 +61,14 @@ impl Transaction {
             images: mapping.tables.iter().map(|table| Rows::new(table.columns.len())).collect(),
             reconcile: None,
             end: None,
+            passing: Passing::new(mapping, false),
+            cut: false,
         }
+    }
+
+    /// All of it is here.
+    pub(super) fn whole(&self) -> bool {
+        self.end.is_some() && !self.cut && !self.passing.begun
     }
 
     pub(super) fn bytes(&self) -> usize {

@@ -12,6 +12,7 @@ use postgres::Client;
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::ToSql;
 
+use super::super::capture::{Passing, WHOLE, late, passed_on};
 use super::super::catalog::Catalog;
 use super::super::fault::fault;
 use super::super::form::Raw;
@@ -44,6 +45,9 @@ struct Window {
     /// A run that ended half way began it: there may be more behind it.
     resumed: bool,
     open: bool,
+    /// A batch of it was read by this run.
+    cut: bool,
+    passing: Passing,
 }
 
 /// A relation that changes name.
@@ -68,6 +72,8 @@ pub(super) struct OutboxReader {
     trimming: Option<Client>,
     catalog: Arc<Catalog>,
     orphans: Vec<bool>,
+    /// Tables whose identity is checked late.
+    late: Vec<bool>,
     relations: HashMap<u32, Option<Arc<Relation>>>,
     reader: Reader,
     end: Position,
@@ -88,7 +94,10 @@ impl OutboxReader {
         let catalog =
             Catalog::read(&mut client, &outbox.login.place.schema).map_err(fault(&store, "looking at its tables"))?;
         let orphans = orphans(&mut client, &outbox, &catalog)?;
-        let window = Mark::of(from)?.until.map(|until| Window { until, at: from.at, resumed: true, open: false });
+        let late = late(&mut client, &outbox.login, &outbox.mapping)?;
+        let passing = Passing::new(&outbox.mapping, true);
+        let window = Mark::of(from)?.until;
+        let window = window.map(|until| Window { until, at: from.at, resumed: true, open: false, cut: false, passing });
         Ok(Self {
             rest: Rest::new(&outbox.names),
             outbox,
@@ -96,6 +105,7 @@ impl OutboxReader {
             trimming: None,
             catalog: Arc::new(catalog),
             orphans,
+            late,
             relations: HashMap::new(),
             reader: Reader::default(),
             end: from.clone(),
@@ -123,6 +133,7 @@ impl OutboxReader {
                 (self.end.at, self.end.count) = (window.at, last.number);
                 self.end.mark = Mark { from, until: Some(window.until.clone()), tag }.text();
                 self.take(&entries, changes)?;
+                self.settle(through, changes);
             }
             let resumed = if through { self.close()? } else { false };
             if !entries.is_empty() {
@@ -147,7 +158,9 @@ impl OutboxReader {
             .map_err(&failed)?;
         self.outbox.require_layout(&mut self.client)?;
         let at = row.get::<_, i64>(1).unsigned_abs();
-        let window = self.window.get_or_insert_with(|| Window { until: row.get(0), at, resumed: false, open: false });
+        let passing = Passing::new(&self.outbox.mapping, false);
+        let fresh = || Window { until: row.get(0), at, resumed: false, open: false, cut: false, passing };
+        let window = self.window.get_or_insert_with(fresh);
         window.open = true;
         let after = if mark.until.is_some() { self.end.count } else { 0 };
         let sql = format!(
@@ -179,7 +192,10 @@ impl OutboxReader {
         let failed = self.failed("reading the outbox");
         let mut entries = Vec::new();
         let mut bytes = 0;
-        while entries.len() < max && bytes < BATCH_BYTES {
+        // Which transaction a change is of is not looked at: what is told whole is all of a window.
+        let (most, limit) = if self.late.contains(&true) { WHOLE } else { (max, BATCH_BYTES as usize) };
+        let max = most.max(max);
+        while entries.len() < max && bytes < limit as i64 {
             let step = (max - entries.len()).min(FETCHED);
             let rows = self.client.query(&format!("FETCH FORWARD {step} FROM changes"), &[]).map_err(&failed)?;
             for row in &rows {
@@ -240,6 +256,11 @@ impl OutboxReader {
             if before.is_some_and(|before| before.values().eq(row.values())) {
                 continue;
             }
+            if self.late[relation.table]
+                && let Some(window) = &mut self.window
+            {
+                window.passing.note(table, op, row, before);
+            }
             if let Some(reason) =
                 strands(&mut self.client, &self.outbox, (&self.catalog, &self.orphans), table, (op, row, before))?
             {
@@ -248,6 +269,19 @@ impl OutboxReader {
             changes.push((relation.table, op), (entry.number, 0), Some(entry.made_at), row, before);
         }
         Ok(())
+    }
+
+    /// Brings what was read to what the window ends in, where rows passed their identities to each other.
+    fn settle(&mut self, through: bool, changes: &mut Changes) {
+        let (mapping, Some(window)) = (&self.outbox.mapping, &mut self.window) else { return };
+        let trouble = match through && !window.cut && !window.resumed {
+            true => changes.settle_identities(0, mapping, &self.late).map(|table| passed_on(&mapping.tables[table])),
+            false => window.passing.trouble(mapping),
+        };
+        window.cut = true;
+        if let Some(reason) = trouble {
+            changes.reconcile.get_or_insert(reason);
+        }
     }
 
     fn images(&mut self, relation: &Relation, table: &Table, sql: &str, numbers: &[i64]) -> Result<Images> {

@@ -1,4 +1,4 @@
-//! A PostgreSQL database under decoding.
+//! A PostgreSQL database under decoding, or with an outbox.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use crossfade::mapping::init::init;
 use crossfade::port::legacy_source::LegacySource;
 use crossfade::port::row_store::RowStore;
 use crossfade::postgres::decoding::{Limits, PostgresDecoding};
+use crossfade::postgres::outbox::PostgresOutbox;
 use crossfade::postgres::store::PostgresStore;
 use crossfade::postgres::{Login, PostgresSource, describe};
 
@@ -28,14 +29,43 @@ impl Legacy for Decoded {
     }
 
     fn source(&self, mapping: &Arc<Mapping>) -> Box<dyn LegacySource> {
-        Box::new(PostgresSource::open(self.database.login(), Arc::clone(mapping)).unwrap().followed(MIGRATION))
+        source(&self.database, mapping)
     }
 
     fn projection(&self, _: &Path) -> Box<dyn RowStore> {
-        let mut projected = self.database.login();
-        projected.place.schema = "projected".to_owned();
-        Box::new(PostgresStore::new(Login { statement_timeout_ms: 0, ..projected }))
+        projection(&self.database)
     }
+}
+
+/// The same with an outbox.
+pub struct Boxed {
+    pub database: Database,
+}
+
+impl Legacy for Boxed {
+    type Capture = PostgresOutbox;
+
+    fn capture(&self, mapping: &Arc<Mapping>) -> PostgresOutbox {
+        PostgresOutbox::new(self.database.login(), MIGRATION, Arc::clone(mapping))
+    }
+
+    fn source(&self, mapping: &Arc<Mapping>) -> Box<dyn LegacySource> {
+        source(&self.database, mapping)
+    }
+
+    fn projection(&self, _: &Path) -> Box<dyn RowStore> {
+        projection(&self.database)
+    }
+}
+
+fn source(database: &Database, mapping: &Arc<Mapping>) -> Box<dyn LegacySource> {
+    Box::new(PostgresSource::open(database.login(), Arc::clone(mapping)).unwrap().followed(MIGRATION))
+}
+
+fn projection(database: &Database) -> Box<dyn RowStore> {
+    let mut projected = database.login();
+    projected.place.schema = "projected".to_owned();
+    Box::new(PostgresStore::new(Login { statement_timeout_ms: 0, ..projected }))
 }
 
 impl Decoded {

@@ -139,6 +139,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
             Some(mut view) => compare(
                 Job {
                     mapping,
+                    migration,
                     snapshot: snapshot.as_mut(),
                     view: view.as_mut(),
                     log: Some(log.as_ref()),
@@ -208,7 +209,8 @@ fn next_pass(log: &dyn EventLog, migration: &str, before: Option<&ReplayState>, 
 }
 
 fn fold(context: &Context, log: &dyn EventLog, from: &Positions, store: &dyn RowStore) -> Result<()> {
-    Projector { log, store, mapping: &context.mapping, from, progress: &context.progress() }.rebuild()?;
+    let (mapping, migration) = (&context.mapping, &context.config.migration);
+    Projector { log, store, mapping, migration, from, progress: &context.progress() }.rebuild()?;
     Ok(())
 }
 

@@ -84,6 +84,7 @@ pub(crate) fn run(args: &ProjectArgs, context: &Context) -> Result<Exit> {
         log: log.as_ref(),
         store: store.as_ref(),
         mapping: &context.mapping,
+        migration: &context.config.migration,
         from: &from,
         progress: &progress,
     };
@@ -112,7 +113,8 @@ pub(crate) fn run(args: &ProjectArgs, context: &Context) -> Result<Exit> {
             Some(file) => Some(write_snapshot(context, store.as_ref(), file, &log.cluster_id()?)?),
             None => None,
         };
-        let told = json!({"applied": projected.applied, "passed_over": projected.passed_over});
+        let told =
+            json!({"applied": projected.applied, "passed_over": projected.passed_over, "foreign": projected.foreign});
         Ok(((projected, trailer), told))
     })?;
     tell(context, &projected, began.elapsed().as_secs_f64(), &store.describe(), args.snapshot.as_deref().zip(trailer))
@@ -188,11 +190,14 @@ fn tell(
     let ui = &context.ui;
     let rate = projected.applied as f64 / seconds.max(0.001);
     if ui.output == Output::Table {
-        if projected.applied + projected.passed_over > 0 {
+        if projected.applied + projected.passed_over + projected.foreign > 0 {
             let applied = counted(projected.applied, "event");
             ui.line(format!("{applied} folded into {store} in {seconds:.1} s ({}/s)", number(rate as u64)))?;
         } else {
             ui.line(format!("nothing to fold: {store} stands at the log's end"))?;
+        }
+        if projected.foreign > 0 {
+            ui.note(format!("{} of others in the topics passed over", counted(projected.foreign, "record")));
         }
         if let Some((file, trailer)) = &snapshot {
             ui.line(format!(
@@ -210,6 +215,7 @@ fn tell(
             "schema_version": 1,
             "applied": projected.applied,
             "passed_over": projected.passed_over,
+            "foreign": projected.foreign,
             "seconds": seconds,
             "store": store,
             "snapshot": snapshot,

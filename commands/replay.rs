@@ -150,8 +150,14 @@ pub(crate) fn reconcile(
         now: &now,
     };
     let from = state.begins_at();
-    let projector =
-        Projector { log, store: store.as_ref(), mapping: &context.mapping, from: &from, progress: &progress };
+    let projector = Projector {
+        log,
+        store: store.as_ref(),
+        mapping: &context.mapping,
+        migration: &context.config.migration,
+        from: &from,
+        progress: &progress,
+    };
     if store.state()?.is_some_and(|state| state.mapping_hash != context.mapping.hash) {
         // The replay's own checkpoint is this mapping's by now, so the other one has been given up.
         context.ui.note("the projection was made under another mapping: it is folded anew");

@@ -94,6 +94,7 @@ pub(crate) fn dry_run(
     let evidence = compare(
         Job {
             mapping: &context.mapping,
+            migration: &context.config.migration,
             snapshot: snapshot.as_mut(),
             view: view.as_mut(),
             log: None,

@@ -257,7 +257,7 @@ fn settle(args: &ReverseArgs, context: &Context, log: &dyn EventLog, asked: &str
             if adopt {
                 writer.settle(&key, (!foreign.deleted).then(|| foreign.row.row(0)))?;
             } else {
-                let image = folded(log, &context.mapping, &from, &key, &foreign.key)?;
+                let image = folded(log, (&context.mapping, migration), &from, &key, &foreign.key)?;
                 writer.settle(&key, image.as_ref().map(|rows| rows.row(0)))?;
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Pair;
 use crate::base::{Error, Result};
 use crate::event::partition::partition;
-use crate::event::{Decoder, Envelope, Op, Sequence};
+use crate::event::{Decoder, Op, Sequence, Whose};
 use crate::fold::{LastEvent, Span, Trace, Traced};
 use crate::mapping::{KeyText, Mapping, Row, Rows, Table};
 use crate::port::event_log::{Batch, EventLog, Positions};
@@ -15,7 +15,7 @@ use crate::port::event_log::{Batch, EventLog, Positions};
 /// where the projection stands when the legacy's snapshot has its place among the events.
 pub(super) fn traces(
     log: &dyn EventLog,
-    mapping: &Mapping,
+    (mapping, migration): (&Mapping, &str),
     begin: &Positions,
     (span, stands): (Option<Span>, &Positions),
     pairs: &[Pair<'_>],
@@ -53,7 +53,7 @@ pub(super) fn traces(
             until.insert(place, stands.map_or(found.committed, |stands| found.committed.min(*stands)));
         }
     }
-    let search = Search { log, mapping, identities: &identities, keys: &keys };
+    let search = Search { log, mapping, migration, identities: &identities, keys: &keys };
     // Reading the log is most of the work, so two threads share its partitions.
     let (mut one, mut two) = (Positions::new(), Positions::new());
     for (number, (place, at)) in from.into_iter().enumerate() {
@@ -86,6 +86,7 @@ struct Found {
 struct Search<'a> {
     log: &'a dyn EventLog,
     mapping: &'a Mapping,
+    migration: &'a str,
     identities: &'a HashMap<(usize, Vec<u8>), usize>,
     keys: &'a HashSet<Vec<u8>>,
 }
@@ -103,10 +104,9 @@ impl Search<'_> {
         while reader.positions().iter().any(|(place, at)| at < &until[place]) {
             reader.read(&mut batch, 4_000, Duration::from_millis(100))?;
             for record in batch.iter() {
-                let Some(envelope) = Envelope::read(record.headers())?.filter(Envelope::authoritative) else {
-                    continue;
-                };
-                let event = decoder.decode(record.value, record.key, &mut chunks)?;
+                let Whose::Row(envelope) = record.whose(self.migration)? else { continue };
+                let event =
+                    decoder.decode(record.value, record.key, &mut chunks).map_err(|error| record.unreadable(error))?;
                 let table = &self.mapping.tables[event.table];
                 let rows = &mut chunks[event.table];
                 let number = self.identities.get(&(event.table, identity(table, rows.row(0))));

@@ -22,6 +22,8 @@ use crate::scan::{Found, mask, masked};
 /// What is compared, and by which rules.
 pub struct Job<'a> {
     pub mapping: &'a Mapping,
+    /// Whose events a row is traced by.
+    pub migration: &'a str,
     pub snapshot: &'a mut dyn Snapshot,
     pub view: &'a mut dyn RowView,
     /// Read for differing keys only; without it no event is named.
@@ -114,7 +116,7 @@ const SHOWN: usize = 2_000;
 
 /// Compares every mapped row; `each` gets every differing key with its kind, explained ones too.
 pub fn compare(job: Job<'_>, each: &mut dyn FnMut(&Sample) -> Result<()>) -> Result<Evidence> {
-    let Job { mapping, snapshot, view, log, span, mut looks, from, ignore, today, .. } = job;
+    let Job { mapping, migration, snapshot, view, log, span, mut looks, from, ignore, today, .. } = job;
     let Job { rejected, redacts, max_samples, mirrored, progress, .. } = job;
     let coverage =
         |table: &Table| TableCoverage { table: table.name.clone(), state: "mapped".into(), ..TableCoverage::default() };
@@ -125,7 +127,9 @@ pub fn compare(job: Job<'_>, each: &mut dyn FnMut(&Sample) -> Result<()>) -> Res
     let stands = view.state().positions.clone();
     let counts = differences(mapping, snapshot, view, progress, &mut |pairs| {
         let traced = match log {
-            Some(log) => traces(log, mapping, from, (span, &stands), pairs)?.into_iter().map(Some).collect(),
+            Some(log) => {
+                traces(log, (mapping, migration), from, (span, &stands), pairs)?.into_iter().map(Some).collect()
+            }
             None => (0..pairs.len()).map(|_| None).collect::<Vec<_>>(),
         };
         for (pair, trace) in pairs.iter().zip(&traced) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Result};
+use crate::event::Whose;
 use crate::mapping::Mapping;
 pub use crate::mapping::Topic;
 use crate::port::group::{GroupReader, Join};
@@ -72,10 +73,26 @@ impl<'a> Fetched<'a> {
         })
     }
 
+    /// Whose the record is. One of the migration's own that cannot be read is an error with its place.
+    pub fn whose(&self, migration: &str) -> Result<Whose<'a>> {
+        Whose::of(migration, self.headers()).map_err(|error| self.unreadable(error))
+    }
+
+    /// Why a record of the migration's own cannot be folded, with its place and a way on.
+    pub fn unreadable(&self, error: Error) -> Error {
+        let message = format!("{}[{}]@{}: {error}", self.topic, self.partition, self.offset);
+        let help = error.help().map_or_else(|| UNREADABLE.to_owned(), str::to_owned);
+        Error::new(error.kind(), message).hint(help).because(error)
+    }
+
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         self.headers().find(|(found, _)| *found == name.as_bytes()).map(|(_, value)| value)
     }
 }
+
+/// What helps where a record of the migration's own cannot be read.
+const UNREADABLE: &str = "use the newest crossfade; if another program wrote the record, delete the topic's records up to it \
+    (kafka-delete-records.sh) and copy everything anew: crossfade replay --recopy";
 
 #[derive(Clone, Copy, Debug)]
 struct Header {

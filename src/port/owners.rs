@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Result};
-use crate::event::{Decoder, Envelope, Op};
+use crate::event::{Decoder, Envelope, Op, Whose};
 use crate::fold::LastEvent;
 use crate::mapping::{FOREIGN_SETTLED, FOREIGN_WRITE, KeyText, Mapping, OWNERSHIP, Row, Rows, Table};
 use crate::ownership::{Owners, Side, Transfer};
@@ -115,9 +115,9 @@ impl Sessions {
                 for record in batch.iter() {
                     let place = (record.topic.to_owned(), record.partition);
                     if wanted.get(&place).is_some_and(|end| record.offset < *end)
-                        && let Some(envelope) = Envelope::read(record.headers())?
+                        && let Whose::Own(envelope) = record.whose(migration)?
                     {
-                        sessions.take(mapping, &record, &envelope)?;
+                        sessions.take(mapping, &record, &envelope).map_err(|error| record.unreadable(error))?;
                     }
                 }
             }
@@ -142,8 +142,8 @@ impl Sessions {
         key.is_some_and(|key| self.owners.wrote(&table.topic, key, last.offset))
     }
 
-    /// Folds a record in where it speaks of sessions; false for any other.
-    pub fn take(&mut self, mapping: &Mapping, record: &Fetched<'_>, envelope: &Envelope<'_>) -> Result<bool> {
+    /// Folds a record of the migration's own in, where it speaks of sessions.
+    pub fn take(&mut self, mapping: &Mapping, record: &Fetched<'_>, envelope: &Envelope<'_>) -> Result<()> {
         match envelope.event_type {
             OWNERSHIP => {
                 let transfer = Transfer::read(record.value)?;
@@ -163,9 +163,9 @@ impl Sessions {
                     self.foreign.insert(key, ForeignWrite { key: record.key.to_vec(), place, row, deleted });
                 }
             }
-            _ => return Ok(false),
+            _ => {}
         }
-        Ok(true)
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::lag::Standing;
 use crate::base::{Error, Kind, Millis, Result};
-use crate::event::{Decoder, Envelope, Op, Sequence};
+use crate::event::{Decoder, Op, Sequence, Whose};
 use crate::fold::LastEvent;
 use crate::mapping::{Mapping, Rows};
 use crate::port::boundary::{boundary, rows};
@@ -28,6 +28,8 @@ pub struct Projector<'a> {
     pub log: &'a dyn EventLog,
     pub store: &'a dyn RowStore,
     pub mapping: &'a Arc<Mapping>,
+    /// Whose events are folded.
+    pub migration: &'a str,
     /// Where a rebuild begins; partitions that are not named begin at their start.
     pub from: &'a Positions,
     pub progress: &'a dyn Progress,
@@ -38,23 +40,43 @@ pub struct Projector<'a> {
 pub struct Projected {
     /// Row events applied, repeats among them.
     pub applied: u64,
-    /// Records that are no authoritative row events.
+    /// Records of the migration that speak for no row.
     pub passed_over: u64,
+    /// Records that are not of the migration.
+    pub foreign: u64,
     pub positions: Positions,
 }
 
 /// An event decoded: table, row in its chunk, operation, event.
 pub(super) type Decoded = (usize, usize, Op, LastEvent);
 
-/// Decodes a record into the chunks; `None` for one that is no authoritative row event.
-pub(super) fn decode(decoder: &mut Decoder<'_>, record: Fetched<'_>, tables: &mut [Rows]) -> Result<Option<Decoded>> {
-    let place = |error: Error| {
-        let message = format!("{}[{}]@{}: {error}", record.topic, record.partition, record.offset);
-        Error::new(error.kind(), message).because(error)
+/// Records passed over: the migration's own that speak for no row, and those of others.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Passed {
+    pub(super) own: u64,
+    pub(super) foreign: u64,
+}
+
+/// Decodes a record into the chunks; `None` for one that is no row event of the migration, which is counted.
+pub(super) fn decode(
+    decoder: &mut Decoder<'_>,
+    migration: &str,
+    record: Fetched<'_>,
+    tables: &mut [Rows],
+    passed: &mut Passed,
+) -> Result<Option<Decoded>> {
+    let envelope = match record.whose(migration)? {
+        Whose::Row(envelope) => envelope,
+        Whose::Own(_) => {
+            passed.own += 1;
+            return Ok(None);
+        }
+        Whose::Foreign => {
+            passed.foreign += 1;
+            return Ok(None);
+        }
     };
-    let envelope = Envelope::read(record.headers()).map_err(place)?;
-    let Some(envelope) = envelope.filter(Envelope::authoritative) else { return Ok(None) };
-    let event = decoder.decode(record.value, record.key, tables).map_err(place)?;
+    let event = decoder.decode(record.value, record.key, tables).map_err(|error| record.unreadable(error))?;
     let last = LastEvent {
         partition: record.partition,
         offset: record.offset,
@@ -77,7 +99,7 @@ struct Chunk {
     /// In log order.
     changes: Vec<Decoded>,
     positions: Positions,
-    passed_over: u64,
+    passed: Passed,
     /// When the last record of the chunk was captured.
     newest: Millis,
 }
@@ -221,19 +243,17 @@ impl Projector<'_> {
                 tables: decoder.chunks(),
                 changes: Vec::new(),
                 positions: Positions::new(),
-                passed_over: 0,
+                passed: Passed::default(),
                 newest: 0,
             });
             for (rows, table) in chunk.tables.iter_mut().zip(&self.mapping.tables) {
                 rows.reset(table.width());
             }
             chunk.changes.clear();
-            chunk.passed_over = 0;
+            chunk.passed = Passed::default();
             for record in batch.iter() {
-                match decode(&mut decoder, record, &mut chunk.tables)? {
-                    Some(change) => chunk.changes.push(change),
-                    None => chunk.passed_over += 1,
-                }
+                let change = decode(&mut decoder, self.migration, record, &mut chunk.tables, &mut chunk.passed)?;
+                chunk.changes.extend(change);
                 chunk.newest = record.timestamp;
             }
             chunk.positions.clone_from(reader.positions());
@@ -271,8 +291,10 @@ impl Projector<'_> {
             let count = chunk.changes.len() as u64;
             open += count;
             projected.applied += count;
-            projected.passed_over += chunk.passed_over;
-            self.progress.advance(count + chunk.passed_over);
+            let Passed { own, foreign } = chunk.passed;
+            projected.passed_over += own;
+            projected.foreign += foreign;
+            self.progress.advance(count + own + foreign);
             stands.extend(chunk.positions.iter().map(|(place, at)| (place.clone(), *at)));
             let idle = count == 0;
             let _ = empty.try_send(chunk);

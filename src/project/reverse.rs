@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use super::reverse_batch::Pending;
-use crate::base::{Error, Result};
+use crate::base::Result;
 use crate::event::partition::partition;
-use crate::event::{Decoder, Envelope, Op};
+use crate::event::{Decoder, Op, Whose};
 use crate::mapping::{Mapping, Rows};
 use crate::ownership::Side;
 use crate::port::boundary::{boundary, rows};
@@ -57,7 +57,7 @@ pub fn start(log: &dyn EventLog, mapping: &Mapping, migration: &str, stands: &Po
 /// The row the log folds to, by the events of its record key in the partition they lie in.
 pub fn folded(
     log: &dyn EventLog,
-    mapping: &Mapping,
+    (mapping, migration): (&Mapping, &str),
     begin: &Positions,
     row: &RowKey,
     key: &[u8],
@@ -75,10 +75,11 @@ pub fn folded(
     while reader.positions()[&place] < end.committed {
         reader.read(&mut batch, READ_RECORDS, WAIT)?;
         for record in batch.iter() {
-            if !Envelope::read(record.headers())?.is_some_and(|envelope| envelope.authoritative()) {
+            if !matches!(record.whose(migration)?, Whose::Row(_)) {
                 continue;
             }
-            let event = decoder.decode(record.value, record.key, &mut chunks)?;
+            let event =
+                decoder.decode(record.value, record.key, &mut chunks).map_err(|error| record.unreadable(error))?;
             let rows = &mut chunks[event.table];
             if row_key(&mapping.tables[event.table], rows.row(0)) == *row {
                 image = (event.op != Op::Delete).then(|| rows.row(0).to_rows());
@@ -177,16 +178,14 @@ impl Reverse<'_> {
         done: &mut Reversed,
     ) -> Result<()> {
         for record in batch.iter() {
-            let place = |error: Error| {
-                let message = format!("{}[{}]@{}: {error}", record.topic, record.partition, record.offset);
-                Error::new(error.kind(), message).because(error)
-            };
-            let Some(envelope) = Envelope::read(record.headers()).map_err(place)? else { continue };
-            if sessions.take(self.mapping, &record, &envelope).map_err(place)?
-                || !envelope.authoritative()
-                || sessions.owners.owner(record.topic, record.key) != Side::Events
-            {
-                continue;
+            let place = |error| record.unreadable(error);
+            match record.whose(self.migration)? {
+                Whose::Row(_) if sessions.owners.owner(record.topic, record.key) == Side::Events => {}
+                Whose::Own(envelope) => {
+                    sessions.take(self.mapping, &record, &envelope).map_err(place)?;
+                    continue;
+                }
+                Whose::Row(_) | Whose::Foreign => continue,
             }
             let event = decoder.decode(record.value, record.key, &mut pending.tables).map_err(place)?;
             let rows = &mut pending.tables[event.table];

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::fold_log::{LIVE_ROWS, Projected, Projector, READ_RECORDS, WAIT, apply, decode, passing};
+use super::fold_log::{LIVE_ROWS, Passed, Projected, Projector, READ_RECORDS, WAIT, apply, decode, passing};
 use super::lag::Standing;
 use crate::base::{Kind, Millis, Result};
 use crate::event::Decoder;
@@ -145,8 +145,10 @@ impl Share<'_, '_> {
             rows.reset(table.width());
         }
         let mut applied = 0;
+        let mut passed = Passed::default();
         for record in batch.iter() {
-            if let Some(change) = decode(&mut self.decoder, record, &mut self.tables)? {
+            let migration = self.projector.migration;
+            if let Some(change) = decode(&mut self.decoder, migration, record, &mut self.tables, &mut passed)? {
                 apply(self.writer.as_mut(), &change, &self.tables)?;
                 applied += 1;
             }
@@ -155,7 +157,8 @@ impl Share<'_, '_> {
         self.stands.clone_from(self.group.positions());
         self.open += applied;
         self.projected.applied += applied;
-        self.projected.passed_over += batch.len() as u64 - applied;
+        self.projected.passed_over += passed.own;
+        self.projected.foreign += passed.foreign;
         self.projector.progress.advance(batch.len() as u64);
         Ok(())
     }

@@ -21,6 +21,7 @@ mod follow;
 mod generator;
 mod init_schemas;
 mod log_contract;
+mod ours;
 mod placement;
 mod postgres;
 mod provision;

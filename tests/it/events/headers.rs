@@ -1,7 +1,8 @@
 //! CloudEvents attributes: names, values, the legacy's time, and sequences that sort as text.
 
 use crossfade::event::time::rfc3339;
-use crossfade::event::{Envelope, Op, Sequence};
+use crossfade::event::{Envelope, Op, Sequence, Whose};
+use crossfade::mapping::OWN_TYPES;
 use proptest::prelude::*;
 
 use super::given::{Cell, base, event, table_and_rows};
@@ -86,24 +87,86 @@ fn an_update_is_named_by_what_it_changed() {
     assert_eq!(named(Op::Delete, &old, None), "SessionDeleted");
 }
 
+const ID: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
+
+/// Whose a record of these headers is to the migration `acc`; an error as its text.
+fn whose<'a>(headers: &'a [(&'a str, &'a [u8])]) -> Result<Whose<'a>, String> {
+    let headers = headers.iter().map(|(name, value)| (name.as_bytes(), *value));
+    Whose::of("acc", headers).map_err(|error| error.to_string())
+}
+
 #[test]
-fn what_does_not_speak_for_a_row_is_known_by_source_or_type() {
-    let authoritative = |source: &str, event_type: &str| {
-        let headers = [
-            ("ce_specversion", "1.0"),
-            ("ce_id", "6ba7b810-9dad-11d1-80b4-00c04fd430c8"),
-            ("ce_source", source),
-            ("ce_type", event_type),
-            ("ce_sequence", "0001-00000000000001"),
+fn i14_whose_a_record_is_is_known_by_its_source_and_then_by_its_type() {
+    let sorted = |source: &str, event_type: &str| {
+        let headers: [(&str, &[u8]); 5] = [
+            ("ce_specversion", b"1.0"),
+            ("ce_id", ID.as_bytes()),
+            ("ce_source", source.as_bytes()),
+            ("ce_type", event_type.as_bytes()),
+            ("ce_sequence", b"0001-00000000000001"),
         ];
-        let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        Envelope::read(headers).unwrap().unwrap().authoritative()
+        match whose(&headers) {
+            Ok(Whose::Row(_)) => "row".to_owned(),
+            Ok(Whose::Own(_)) => "own".to_owned(),
+            Ok(Whose::Foreign) => "foreign".to_owned(),
+            Err(error) => error,
+        }
     };
-    assert!(authoritative("acc/sqlite#replay", "SessionCreated"));
-    assert!(!authoritative("acc/sqlite#replay", "crossfade.probe"));
-    for source in ["acc/log#probe", "acc/gateway#derived", "acc/gateway#agent"] {
-        assert!(!authoritative(source, "SessionCreated"), "{source}");
+    // The kind of store may change within a migration.
+    for store in ["sqlite", "postgres", "files", "http"] {
+        for capture in ["replay", "follow", "reconcile", "gateway"] {
+            assert_eq!(sorted(&format!("acc/{store}#{capture}"), "SessionCreated"), "row", "{store} {capture}");
+            for own in OWN_TYPES {
+                assert_eq!(sorted(&format!("acc/{store}#{capture}"), own), "own", "{store} {capture} {own}");
+            }
+        }
     }
+    for source in ["acc/log#probe", "acc/gateway#derived", "acc/gateway#agent", "acc/sqlite#derived"] {
+        assert_eq!(sorted(source, "SessionCreated"), "own", "{source}");
+    }
+    let others = ["acc2/sqlite#replay", "ac/sqlite#replay", "acc/sqlite", "acc", "", "/orders", "acc/orders#created"];
+    for source in others.into_iter().chain(["acc/sqlite/x#replay", "ACC/sqlite#replay", "x/acc/sqlite#replay"]) {
+        for event_type in ["SessionCreated", OWN_TYPES[0]] {
+            assert_eq!(sorted(source, event_type), "foreign", "{source}");
+        }
+    }
+    assert!(sorted("acc/sqlite#mirror", "SessionCreated").contains("the capture 'mirror'"));
+}
+
+#[test]
+fn i14_what_others_write_is_never_an_error_and_what_is_ours_and_broken_always() {
+    let ours: [(&str, &[u8]); 5] = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", ID.as_bytes()),
+        ("ce_source", b"acc/sqlite#replay"),
+        ("ce_type", b"SessionCreated"),
+        ("ce_sequence", b"0001-00000000000001"),
+    ];
+    for broken in 0..ours.len() {
+        let mut theirs = ours;
+        theirs[2].1 = b"shop/sqlite#replay";
+        for value in [&b""[..], b"\xff\xfe", b"order-17"] {
+            let mut found = theirs;
+            found[broken].1 = value;
+            assert_eq!(whose(&found), Ok(Whose::Foreign), "{} {value:?}", found[broken].0);
+            let mut found = ours;
+            found[broken].1 = value;
+            let plain_type = broken == 3 && value != b"\xff\xfe";
+            let sorted = whose(&found);
+            match ours[broken].0 {
+                // What a version is called is nobody's business here, and a type may be any text.
+                "ce_specversion" => assert!(matches!(sorted, Ok(Whose::Row(_))), "{sorted:?}"),
+                "ce_source" => assert_eq!(sorted, Ok(Whose::Foreign)),
+                _ => assert_eq!(sorted.is_ok(), plain_type, "{} {value:?}: {sorted:?}", ours[broken].0),
+            }
+        }
+        let without: Vec<_> = ours.iter().copied().filter(|(name, _)| *name != ours[broken].0).collect();
+        assert_eq!(whose(&without).is_ok(), ours[broken].0 == "ce_source", "without {}", ours[broken].0);
+        let without: Vec<_> = theirs.iter().copied().filter(|(name, _)| *name != ours[broken].0).collect();
+        assert_eq!(whose(&without), Ok(Whose::Foreign));
+    }
+    assert_eq!(whose(&[]), Ok(Whose::Foreign));
+    assert_eq!(whose(&[("ce_source", b"shop/orders"), ("content-type", b"application/json")]), Ok(Whose::Foreign));
 }
 
 fn is_rfc3339(text: &str) -> bool {

@@ -110,12 +110,19 @@ fn there_and_back(seed: u64, folder: &Path) -> u64 {
     assert_eq!(copied.state.phase, Phase::Done);
     let projection = folder.join("projection.db");
     let store = SqliteStore::new(&projection);
-    let projector =
-        Projector { log: &log, store: &store, mapping: &mapping, from: &Positions::new(), progress: &Silent };
+    let projector = Projector {
+        log: &log,
+        store: &store,
+        mapping: &mapping,
+        migration: &settings.migration,
+        from: &Positions::new(),
+        progress: &Silent,
+    };
     projector.rebuild().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     let (mut snapshot, mut view) = (source.snapshot().unwrap(), store.view(&mapping).unwrap());
     let job = Job {
         mapping: &mapping,
+        migration: &settings.migration,
         snapshot: snapshot.as_mut(),
         view: view.as_mut(),
         log: Some(&log),

@@ -94,6 +94,7 @@ impl Scene {
             log: self.log.as_ref(),
             store: &store,
             mapping: &self.mapping,
+            migration: &self.migration.name,
             from: &Positions::new(),
             progress: &Silent,
         };

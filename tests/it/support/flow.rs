@@ -198,12 +198,18 @@ pub fn each_record(log: &dyn EventLog, mapping: &Mapping, each: &mut dyn FnMut(&
     }
 }
 
+/// Whether an event is one that is folded, where all are of one migration.
+pub fn speaks_for_a_row(envelope: &Envelope<'_>) -> bool {
+    let beside = ["#derived", "#agent", "#probe"].iter().any(|capture| envelope.source.ends_with(capture));
+    !beside && !envelope.event_type.starts_with("crossfade.")
+}
+
 /// Every row event in the order of `ce_sequence`.
 pub fn events(log: &dyn EventLog, mapping: &Mapping) -> Vec<Seen> {
     let mut all = Vec::new();
     each_record(log, mapping, &mut |record| {
         let envelope = Envelope::read(record.headers()).unwrap().expect("a CloudEvent");
-        if !envelope.authoritative() {
+        if !speaks_for_a_row(&envelope) {
             return;
         }
         all.push(Seen {

@@ -152,6 +152,7 @@ impl<L: Legacy> Bench<L> {
             log: &self.log,
             store: self.store.as_ref(),
             mapping: &self.mapping,
+            migration: MIGRATION,
             from: &Positions::new(),
             progress: &Silent,
         };

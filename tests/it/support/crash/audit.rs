@@ -10,6 +10,7 @@ use crossfade::port::event_log::{Batch, EventLog, Positions};
 use rusqlite::Connection;
 
 use super::Trial;
+use crate::support::flow::speaks_for_a_row;
 
 struct Event {
     sequence: Sequence,
@@ -71,7 +72,7 @@ fn read(log: &dyn EventLog, mapping: &Mapping) -> Captured {
             let before = offsets.insert((record.topic.to_owned(), record.partition), record.offset);
             assert!(before < Some(record.offset), "offsets fall in {}[{}]", record.topic, record.partition);
             let envelope = Envelope::read(record.headers()).unwrap().expect("an event");
-            if !envelope.authoritative() {
+            if !speaks_for_a_row(&envelope) {
                 continue;
             }
             let event = decoder.decode(record.value, record.key, &mut captured.rows).unwrap();

@@ -83,6 +83,7 @@ impl Context {
             },
         };
         let wished = config.wishes.topics.iter();
+        let mapping = mapping.with_prefix(&config.wishes.prefix)?;
         let mapping =
             mapping.with_partitions(wished.filter_map(|topic| Some((topic.name.as_str(), topic.partitions?))))?;
         let tables: Vec<_> =

@@ -32,7 +32,7 @@ pub(super) fn run(args: &ImportArgs, context: &Context) -> Result<Exit> {
     let scope = Scope { configs: Topics::Prefixed(args.prefix.clone()), ..Scope::default() };
     let observed = context.admin(false)?.observe(&scope)?;
     let own = own_topics(&context.config.migration).into_iter().map(|topic| topic.name).collect();
-    let (yaml, count) = plan::import(&observed, &args.prefix, &own);
+    let (yaml, count) = plan::import(&observed, &args.prefix, &context.config.wishes.prefix, &own);
     match file {
         Some(mut file) => file
             .write_all(yaml.as_bytes())

@@ -1,9 +1,11 @@
 //! The file as written.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use indexmap::IndexMap;
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 
 use crate::base::yaml::Spanned;
 
@@ -20,7 +22,7 @@ pub struct RawConfig {
     #[serde(default)]
     pub projection_password_file: Option<Spanned<String>>,
     #[serde(default)]
-    pub topics: IndexMap<String, Spanned<RawTopicWish>>,
+    pub topics: RawTopics,
     #[serde(default)]
     pub planned: RawPlanned,
     #[serde(default)]
@@ -119,6 +121,39 @@ pub struct RawActor {
     pub host: Option<String>,
     #[serde(default)]
     pub quotas: IndexMap<String, u64>,
+}
+
+/// Topics by name, and beside them what goes before all names.
+#[derive(Clone, Debug, Default)]
+pub struct RawTopics {
+    pub prefix: Option<Spanned<String>>,
+    pub wishes: IndexMap<String, Spanned<RawTopicWish>>,
+}
+
+impl<'de> Deserialize<'de> for RawTopics {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Topics;
+        impl<'de> Visitor<'de> for Topics {
+            type Value = RawTopics;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("'prefix', and topics by name")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawTopics, A::Error> {
+                let mut topics = RawTopics::default();
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == "prefix" {
+                        topics.prefix = Some(map.next_value()?);
+                    } else {
+                        topics.wishes.insert(name, map.next_value()?);
+                    }
+                }
+                Ok(topics)
+            }
+        }
+        deserializer.deserialize_map(Topics)
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -12,6 +12,8 @@ use crate::plan::{Actor, Override, Role, illegal};
 /// Read and checked as far as a file alone can be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wishes {
+    /// Stands before the name of every topic of the mapping; those of `topics` have it already.
+    pub prefix: String,
     pub topics: Vec<Override>,
     /// Copies of a topic that says nothing of it.
     pub copies: Option<i32>,
@@ -28,6 +30,8 @@ pub struct Planned {
     pub mb_per_day: Option<u64>,
 }
 
+/// How the tool's own topics begin.
+const OWN: &str = "crossfade.";
 const STATES: [&str; 2] = ["present", "absent"];
 const UNDECLARED: [&str; 2] = ["keep", "reset"];
 /// Kafka's quotas of a user.
@@ -41,9 +45,16 @@ const QUOTAS: [&str; 5] = [
 
 impl Loader<'_> {
     pub(super) fn wishes(&mut self, raw: &RawConfig) -> Result<Wishes> {
-        let mut topics = Vec::with_capacity(raw.topics.len());
-        for (name, wish) in &raw.topics {
-            topics.push(self.topic(name, wish)?);
+        let (prefix, at) = self.setting("topics.prefix", "CROSSFADE_TOPICS_PREFIX", raw.topics.prefix.as_ref(), "");
+        if let Some(text) = illegal(&prefix).filter(|_| !prefix.is_empty()) {
+            return Err(self.refuse(at, &format!("'topics.prefix' begins the name of every topic: {text}")));
+        }
+        if prefix.starts_with(OWN) {
+            return Err(self.refuse(at, &format!("topics that begin with '{OWN}' are the tool's own")));
+        }
+        let mut topics = Vec::with_capacity(raw.topics.wishes.len());
+        for (name, wish) in &raw.topics.wishes {
+            topics.push(self.topic(format!("{prefix}{name}"), wish)?);
         }
         let kafka = raw.log.kafka.as_ref().map(|kafka| &kafka.value);
         let copies = kafka.and_then(|kafka| kafka.replication.as_ref());
@@ -84,11 +95,11 @@ impl Loader<'_> {
         let days = self.number("planned.days", raw.planned.days.as_ref(), 30)?;
         let mb = raw.planned.mb_per_day.as_ref();
         let mb_per_day = mb.map(|at| self.number("planned.mb_per_day", Some(at), 0)).transpose()?;
-        Ok(Wishes { topics, copies, actors, planned: Planned { days, mb_per_day } })
+        Ok(Wishes { prefix, topics, copies, actors, planned: Planned { days, mb_per_day } })
     }
 
-    fn topic(&mut self, name: &str, wish: &Spanned<RawTopicWish>) -> Result<Override> {
-        if let Some(text) = illegal(name) {
+    fn topic(&mut self, name: String, wish: &Spanned<RawTopicWish>) -> Result<Override> {
+        if let Some(text) = illegal(&name) {
             return Err(yaml::refuse_at(&self.name, wish, text));
         }
         let raw = &wish.value;
@@ -102,8 +113,8 @@ impl Loader<'_> {
             config_places.insert(key.clone(), self.place(value));
             configs.insert(key.clone(), value.value.clone());
         }
-        self.note("topics", name, Origin::File);
-        let (name, place) = (name.to_owned(), self.place(wish));
+        self.note("topics", &name, Origin::File);
+        let place = self.place(wish);
         Ok(Override { name, partitions, replication, configs, absent, reset_undeclared, place, config_places })
     }
 

@@ -162,6 +162,16 @@ impl Mapping {
         Self { types: raw.types, topics, tables, never: raw.never, uses, hash: String::new() }.sealed()
     }
 
+    /// The mapping with its topics under other names, each behind `prefix`. Where events lie is part of it, so it is another.
+    pub fn with_prefix(mut self, prefix: &str) -> Result<Self> {
+        let names = self.topics.iter_mut().map(|topic| &mut topic.name);
+        for name in names.chain(self.tables.iter_mut().map(|table| &mut table.topic)) {
+            name.insert_str(0, prefix);
+        }
+        self.uses = self.uses.into_iter().map(|(name, purpose)| (format!("{prefix}{name}"), purpose)).collect();
+        self.sealed()
+    }
+
     /// The mapping with other numbers of partitions for some of its topics. Keys lie elsewhere then, so it is another one.
     pub fn with_partitions<'n>(mut self, wishes: impl IntoIterator<Item = (&'n str, i32)>) -> Result<Self> {
         for (name, partitions) in wishes {

@@ -5,15 +5,20 @@ use std::fmt::Write;
 
 use super::observed::{FoundTopic, Observed, Seen, Source};
 
-/// The block for all topics whose name begins with `prefix`, without those in `leave`, and how many it has.
-pub fn yaml(observed: &Observed, prefix: &str, leave: &BTreeSet<String>) -> (String, usize) {
+/// The block for all topics whose name begins with `prefix`, without those in `leave`, and how many it has. Under
+/// `topics.prefix` these are the topics that have it, and are written without it.
+pub fn yaml(observed: &Observed, prefix: &str, own_prefix: &str, leave: &BTreeSet<String>) -> (String, usize) {
     let mut text = String::from("topics:\n");
+    if !own_prefix.is_empty() {
+        let _ = writeln!(text, "  prefix: {}", quoted(own_prefix));
+    }
     let mut count = 0;
     for (name, topic) in observed.topics.iter().filter(|(name, _)| name.starts_with(prefix) && !leave.contains(*name)) {
+        let Some(name) = name.strip_prefix(own_prefix) else { continue };
         one(&mut text, name, topic);
         count += 1;
     }
-    if count == 0 {
+    if count == 0 && own_prefix.is_empty() {
         text = "topics: {}\n".to_owned();
     }
     (text, count)

@@ -2,6 +2,7 @@
 
 mod beside;
 mod foreign;
+mod prefix;
 
 use std::sync::Arc;
 

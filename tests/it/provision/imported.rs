@@ -45,7 +45,7 @@ proptest! {
         topics in proptest::collection::btree_map("[a-zA-Z0-9][a-zA-Z0-9._-]{4,20}", any_topic(), 200)
     ) {
         let observed = cluster(topics);
-        let (block, count) = import(&observed, "", &BTreeSet::new());
+        let (block, count) = import(&observed, "", "", &BTreeSet::new());
         prop_assert_eq!(count, 200);
         let wishes = read(&block).topics;
         let nothing = Mapping::parse("m.yaml", "version: 1\ntopics: {}\ntables: {}\n").unwrap();

@@ -52,6 +52,16 @@ impl Trial {
         Self { migration, random: Mutex::new(Random::new(seed)), rows, brokers: None }
     }
 
+    /// The migration as it stands, in a folder of its own; its log must lie there, too.
+    pub fn copy(&self, seed: u64) -> Self {
+        assert_eq!(self.migration.log, Log::Embedded);
+        let folder = tempfile::tempdir().unwrap();
+        let from = self.migration.path(".");
+        let copied = std::process::Command::new("cp").arg("-a").args([&from, folder.path()]).status().unwrap();
+        assert!(copied.success(), "cp -a of {}", from.display());
+        Self::of(Migration { folder, name: self.migration.name.clone(), log: Log::Embedded }, seed, self.rows)
+    }
+
     /// Moves the migration to brokers of its own.
     pub fn on(self, brokers: &str) -> Self {
         Self { brokers: Some(brokers.to_owned()), ..self }
@@ -93,10 +103,16 @@ impl Trial {
         self.command(args, &[("CROSSFADE_STOP_AT", &place)])
     }
 
-    /// Kills the command at the n-th meeting of a boundary, unless it ends well before that.
+    /// Kills the command at the n-th meeting of a boundary, unless it ends well before that; gives the acts and steps
+    /// that it announced in the journal and did not end.
     #[track_caller]
-    pub fn kill_if_met(&self, args: &[&str], boundary: &str, nth: usize) -> bool {
-        Child::met(self.stopping(args, boundary, nth), boundary).map(Child::kill).is_ok()
+    pub fn kill_if_met(&self, args: &[&str], boundary: &str, nth: usize) -> Option<usize> {
+        let mut command = self.stopping(args, boundary, nth);
+        command.env("CROSSFADE_TRACE_BOUNDARIES", "1");
+        let child = Child::met(command, boundary).ok()?;
+        let unfinished = child.count("met journal.announced") - child.count("met journal.done");
+        child.kill();
+        Some(unfinished)
     }
 
     /// Kills the command at the n-th meeting of a boundary.

@@ -54,6 +54,11 @@ impl Child {
         Err(said)
     }
 
+    /// How often it has said the line.
+    pub fn count(&self, line: &str) -> usize {
+        self.said.iter().filter(|said| *said == line).count()
+    }
+
     pub fn id(&self) -> u32 {
         self.process.id()
     }

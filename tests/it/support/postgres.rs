@@ -217,10 +217,14 @@ pub fn migration(log: super::cli::Log, database: &Database, of: &str, more: &str
     migration
 }
 
-/// One with ACC's mapping, with topics of its own.
+/// One with ACC's mapping, with topics of its own, of one partition where they hold no rows.
 pub fn acc(log: super::cli::Log, database: &Database, more: &str) -> super::cli::Migration {
     let migration = migration(log, database, "  mapping: mapping.yaml\n", more);
-    let mut text = serde_json::to_string(&crossfade::acc::postgres_raw().unwrap()).unwrap();
+    let mut preset = serde_json::to_value(crossfade::acc::postgres_raw().unwrap()).unwrap();
+    for topic in super::cli::rowless() {
+        preset["topics"][&topic.name]["partitions"] = 1.into();
+    }
+    let mut text = preset.to_string();
     for topic in crossfade::acc::mapping().unwrap().topics {
         text = text.replace(&format!("\"{}\"", topic.name), &format!("\"{}.{}\"", migration.name, topic.name));
     }

@@ -11,7 +11,7 @@ use super::cli::{Log, Migration, brokers};
 
 /// A migration of an ACC store; provisioning does not look into it.
 pub fn empty(log: Log, more: &str) -> Migration {
-    Migration::acc(log, more)
+    Migration::acc_whole(log, more)
 }
 
 /// Writes more into crossfade.yaml.

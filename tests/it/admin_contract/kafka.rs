@@ -11,7 +11,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::contract;
-use crate::support::crash::Cluster;
+use crate::support::crash::Victim;
 
 use super::home::{Home, create, delete, fresh};
 
@@ -177,16 +177,16 @@ fn hundreds_of_topics_are_one_look() {
 #[test]
 #[ignore = "needs Kafka"]
 fn a_broker_that_is_down_hides_nothing_and_keeps_nobody_waiting() {
-    let cluster = Cluster::start();
+    let cluster = Victim::take();
     let bootstrap = cluster.brokers.split(',').map(str::to_owned).collect();
     let settings = KafkaSettings { bootstrap, ..KafkaSettings::default() };
     let topic = fresh("outage");
     let opened_before = Kafka(KafkaAdmin::open(&settings).unwrap());
     opened_before.perform(create(&topic, 3, &[("retention.ms", "86400000")])).unwrap();
     // So many that every broker keeps some.
-    (0..8).for_each(|_| commit(&settings, &fresh("group"), &topic));
-    let scope =
-        Scope { configs: Topics::Prefixed(String::new()), access: true, groups: Some(String::new()), disks: false };
+    let groups = fresh("groups");
+    (0..8).for_each(|number| commit(&settings, &format!("{groups}-{number}"), &topic));
+    let scope = Scope { configs: Topics::Prefixed(String::new()), access: true, groups: Some(groups), disks: false };
     let whole = opened_before.admin().observe(&scope).unwrap();
     assert_eq!(whole.groups.known().map(Vec::len), Some(8));
     let down = cluster.kill(2);

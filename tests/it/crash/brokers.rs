@@ -1,7 +1,7 @@
-//! A broker that dies in the middle, on a cluster of this test's own.
+//! A broker that dies in the middle, on a cluster for that.
 
 use crate::support::cli::Log;
-use crate::support::crash::{Child, Cluster, Trial, signal};
+use crate::support::crash::{Child, Cluster, Trial, Victim, signal};
 
 /// Runs the command, kills a broker when it stands at the boundary, and lets it go on.
 ///
@@ -36,7 +36,7 @@ fn look_while_a_broker_is_down(trial: &Trial, cluster: &Cluster) {
 #[test]
 #[ignore = "needs Kafka"]
 fn i12_a_broker_lost_in_the_middle_of_replay_and_project_costs_no_row() {
-    let cluster = Cluster::start();
+    let cluster = Victim::take();
     let trial = Trial::new(Log::Kafka, 47).on(&cluster.brokers);
     trial.expect(&["provision", "apply"], 0);
     look_while_a_broker_is_down(&trial, &cluster);

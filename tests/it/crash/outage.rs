@@ -1,4 +1,4 @@
-//! Brokers that go away under the commands that go on, on a cluster of this test's own.
+//! Brokers that go away under the commands that go on, on a cluster for that.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crossfade::sqlite::store::SqliteStore;
 
 use crate::follow::writer::Program;
 use crate::support::cli::Log;
-use crate::support::crash::{Child, Cluster, Trial, signal};
+use crate::support::crash::{Child, Cluster, Trial, Victim, signal};
 use crate::support::scrape::{free_address, scrape};
 
 /// Waits until a figure is what is wanted.
@@ -50,7 +50,7 @@ fn campaign_brokers_come_and_go() {
 
 /// Single brokers go down one after the other, then all of them for so many seconds; gives what the program did meanwhile.
 fn brokers_come_and_go(single: &[u32], all: &[u64]) -> u64 {
-    let cluster = Cluster::start();
+    let cluster = Victim::take();
     let trial = Trial::new(Log::Kafka, 23).on(&cluster.brokers);
     let migration = &trial.migration;
     trial.expect(&["provision", "apply"], 0);

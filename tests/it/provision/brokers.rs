@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::cli::{Log, Migration};
-use crate::support::crash::{Child, Cluster, signal};
+use crate::support::crash::{Child, Cluster, Victim, signal};
 use crate::support::flow::json;
 use crate::support::provision::{described, empty, kafka};
 
-/// A migration on brokers of its own.
+/// A migration on brokers that may be killed.
 struct On<'a> {
     migration: Migration,
     cluster: &'a Cluster,
@@ -61,7 +61,7 @@ fn codes(report: &Value, severity: &str) -> Vec<String> {
 #[test]
 #[ignore = "needs Kafka"]
 fn a_broker_that_is_down_is_told_as_an_outage_and_never_as_drift() {
-    let cluster = Cluster::start();
+    let cluster = Victim::take();
     let on = On { migration: empty(Log::Kafka, ""), cluster: &cluster };
     let names = || described(&kafka(&cluster.brokers), &on.migration.name);
     // Down before anything is there: two brokers are enough for two copies.

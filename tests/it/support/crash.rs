@@ -20,7 +20,7 @@ use super::acc::{TABLES, assert_same_rows, build_store};
 use super::cli::{Log, Migration, Ran, brokers};
 pub use audit::audit;
 pub use child::{Child, signal};
-pub use cluster::Cluster;
+pub use cluster::{Cluster, Victim};
 pub use disk::fill_up;
 pub use legacy::{Random, bring_back, change, take_away};
 

@@ -1,7 +1,9 @@
-//! Brokers of one test alone, so that it may kill them.
+//! Brokers that tests may kill, apart from those that all other tests use.
 
+use std::ops::Deref;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard};
 
 /// Three brokers, stopped when this is dropped or the test process ends.
 pub struct Cluster {
@@ -19,6 +21,35 @@ fn attempt(args: &[&str]) -> Result<String, String> {
     match output.status.success() {
         true => Ok(String::from_utf8(output.stdout).unwrap()),
         false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
+}
+
+/// The cluster that the tests which kill brokers share, one after the other: it takes longer to start than some of them.
+static VICTIM: Mutex<Option<Cluster>> = Mutex::new(None);
+
+/// The shared cluster in the hands of one test, all brokers up. What earlier tests left in it is still there.
+pub struct Victim(MutexGuard<'static, Option<Cluster>>);
+
+impl Victim {
+    pub fn take() -> Self {
+        // A test that failed may have left brokers down: the next one gets new ones. The last are stopped by their
+        // watcher, when this process ends.
+        let mut cluster = VICTIM.lock().unwrap_or_else(|failed| {
+            VICTIM.clear_poison();
+            let mut cluster = failed.into_inner();
+            *cluster = None;
+            cluster
+        });
+        cluster.get_or_insert_with(Cluster::start);
+        Self(cluster)
+    }
+}
+
+impl Deref for Victim {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        self.0.as_ref().expect("started when it was taken")
     }
 }
 

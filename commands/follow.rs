@@ -46,6 +46,9 @@ pub(crate) struct FollowArgs {
     /// The migration's name, as consent to change the legacy store
     #[arg(long, value_name = "NAME")]
     confirm: Option<String>,
+    /// With --install or --uninstall on SQLite: how long to wait for a moment in which no program holds a snapshot
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    wait: u64,
     /// How changes are noticed; unless said, as --install has made it
     #[arg(long, value_enum)]
     mode: Option<Mode>,
@@ -90,10 +93,10 @@ pub(crate) fn run(args: &FollowArgs, context: &Context) -> Result<Exit> {
                 Error::config("--mode reconcile needs nothing installed").hint("crossfade follow --mode reconcile")
             );
         };
-        return install::install(mode, args.confirm.as_deref(), context);
+        return install::install(mode, args.confirm.as_deref(), args.wait, context);
     }
     if args.uninstall {
-        return install::uninstall(args.confirm.as_deref(), context);
+        return install::uninstall(args.confirm.as_deref(), args.wait, context);
     }
     if args.metrics.is_some() && args.mode == Some(Mode::Reconcile) {
         return Err(Error::config("--metrics is for modes that record: comparing does not know how far it is behind"));

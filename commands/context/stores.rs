@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossfade::acc;
 use crossfade::base::{Error, Result};
@@ -21,6 +22,7 @@ use crossfade::postgres::outbox::PostgresOutbox;
 use crossfade::postgres::sink::PostgresSink;
 use crossfade::postgres::store::PostgresStore;
 use crossfade::postgres::{Login, PostgresSource};
+use crossfade::sqlite::gate::Patience;
 use crossfade::sqlite::outbox::SqliteOutbox;
 use crossfade::sqlite::scratch;
 use crossfade::sqlite::sink::SqliteSink;
@@ -49,6 +51,11 @@ const EXPORT: Export = Export {
 };
 
 impl Context {
+    /// Waits for the programs of a SQLite legacy for so many seconds, or for ever, and says for whom.
+    pub(crate) fn patience(&self, seconds: Option<u64>) -> Patience {
+        Patience { at_most: seconds.map(Duration::from_secs), progress: Arc::new(self.progress()) }
+    }
+
     pub(crate) fn source(&self, legacy_stopped: bool) -> Result<Box<dyn LegacySource>> {
         let source: Box<dyn LegacySource> = match &self.config.legacy {
             Store::Sqlite(_) => Box::new(self.sqlite_source(legacy_stopped)?),
@@ -76,9 +83,15 @@ impl Context {
     /// What records the legacy's changes, whether or not it is installed; without a mode the one that is, or that suits
     /// the store.
     pub(crate) fn capture(&self, mode: Option<Capturing>) -> Result<Box<dyn Capture>> {
+        self.capture_waiting(mode, Patience::default())
+    }
+
+    /// The same, and how long it waits for the programs of a SQLite legacy before it changes anything there.
+    pub(crate) fn capture_waiting(&self, mode: Option<Capturing>, patience: Patience) -> Result<Box<dyn Capture>> {
         match (&self.config.legacy, mode) {
             (Store::Sqlite(path), None | Some(Capturing::Outbox)) => {
-                Ok(Box::new(SqliteOutbox::new(path, &self.config.migration, Arc::clone(&self.mapping))))
+                let outbox = SqliteOutbox::new(path, &self.config.migration, Arc::clone(&self.mapping));
+                Ok(Box::new(outbox.patient(patience)))
             }
             (Store::Sqlite(_), Some(Capturing::Decoding)) => {
                 Err(Error::config("a SQLite file has no log of changes to decode").hint("--mode outbox"))
@@ -123,9 +136,16 @@ impl Context {
 
     /// The legacy's own tables, to be written back to.
     pub(crate) fn sink(&self) -> Result<Box<dyn LegacySink>> {
+        self.sink_waiting(Patience::default())
+    }
+
+    /// The same, and how long it waits for the programs of a SQLite legacy before each of its transactions.
+    pub(crate) fn sink_waiting(&self, patience: Patience) -> Result<Box<dyn LegacySink>> {
         let migration = &self.config.migration;
         Ok(match &self.config.legacy {
-            Store::Sqlite(path) => Box::new(SqliteSink::new(path, migration, Arc::clone(&self.mapping))),
+            Store::Sqlite(path) => {
+                Box::new(SqliteSink::new(path, migration, Arc::clone(&self.mapping)).patient(patience))
+            }
             Store::Postgres(store) => Box::new(PostgresSink::new(login(store)?, migration, Arc::clone(&self.mapping))),
             Store::Files(_) | Store::Http(_) => {
                 return Err(Error::refused("this legacy has no tables to write back to: it is no database")

@@ -22,9 +22,9 @@ fn consent(context: &Context, confirm: Option<&str>, what: &str) -> Result<()> {
     }
 }
 
-pub(super) fn install(mode: Option<Capturing>, confirm: Option<&str>, context: &Context) -> Result<Exit> {
+pub(super) fn install(mode: Option<Capturing>, confirm: Option<&str>, wait: u64, context: &Context) -> Result<Exit> {
     context.source(false)?.check()?;
-    let capture = context.capture(mode)?;
+    let capture = context.capture_waiting(mode, context.patience(Some(wait)))?;
     let planned = capture.plan()?;
     let noun = noun(capture.mode());
     let ui = &context.ui;
@@ -64,8 +64,8 @@ pub(super) fn install(mode: Option<Capturing>, confirm: Option<&str>, context: &
     told(context, &text, &statements, Some(held.as_secs_f64() * 1000.0))
 }
 
-pub(super) fn uninstall(confirm: Option<&str>, context: &Context) -> Result<Exit> {
-    let capture = context.capture(None)?;
+pub(super) fn uninstall(confirm: Option<&str>, wait: u64, context: &Context) -> Result<Exit> {
+    let capture = context.capture_waiting(None, context.patience(Some(wait)))?;
     let planned = capture.planned_removal()?;
     let noun = noun(capture.mode());
     if planned.is_empty() {

@@ -36,6 +36,9 @@ pub(crate) struct ReverseArgs {
     /// With --reverse: the migration's name, as consent to change the legacy's schema, or a row others wrote
     #[arg(long, value_name = "NAME", requires = "reverse")]
     confirm: Option<String>,
+    /// With --reverse on SQLite: how long to wait for a moment in which no program holds a snapshot; --live waits for ever
+    #[arg(long, value_name = "SECONDS", requires = "reverse", default_value_t = 30)]
+    wait: u64,
     /// With --reverse: write the rows the legacy's schema does not take into this file
     #[arg(long, value_name = "FILE", requires = "reverse")]
     refused: Option<PathBuf>,
@@ -57,7 +60,7 @@ pub(super) fn run(args: &ReverseArgs, live: bool, context: &Context) -> Result<E
     if let Some(asked) = args.adopt.as_ref().or(args.overwrite.as_ref()) {
         return settle(args, context, log.as_ref(), asked);
     }
-    let sink = context.sink()?;
+    let sink = context.sink_waiting(context.patience((!live).then_some(args.wait)))?;
     for note in sink.notes()? {
         context.ui.note(note);
     }
@@ -156,7 +159,7 @@ fn consent(args: &ReverseArgs, context: &Context, what: &str) -> Result<()> {
 
 fn install(args: &ReverseArgs, context: &Context) -> Result<Exit> {
     context.source(false)?.check()?;
-    let sink = context.sink()?;
+    let sink = context.sink_waiting(context.patience(Some(args.wait)))?;
     let steps = if args.install { sink.installation()? } else { sink.removal()? };
     let ui = &context.ui;
     if steps.is_empty() {

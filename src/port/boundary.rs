@@ -22,6 +22,7 @@ pub const ALL: &[&str] = &[
     "reconcile.writer-open",
     "reconcile.before-commit",
     "reconcile.after-commit",
+    "gate.closed",
     "follow.installed",
     "follow.triggers-gone",
     "follow.writer-open",

@@ -5,6 +5,7 @@ mod cursor;
 pub mod error;
 mod flush;
 mod functions;
+pub mod gate;
 pub mod introspect;
 pub mod outbox;
 mod plan;

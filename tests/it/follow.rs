@@ -1,5 +1,6 @@
 //! Follow: what the legacy's own program does becomes events, in order, once.
 
+mod beside;
 mod clock;
 mod decoding;
 mod decoding_cli;

@@ -6,4 +6,4 @@ mod foreign;
 mod paused;
 mod postgres;
 mod refused;
-mod sqlite;
+pub mod sqlite;

@@ -1,20 +1,24 @@
 //! Making an outbox and taking it away, without holding up the legacy's writers.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::SqliteOutbox;
 use super::ddl::{Statement, drop_statement};
-use super::{BREATH, SqliteOutbox, TRIM, trim_statement};
 use crate::base::{Error, Result};
 use crate::mapping::init::Schema;
 use crate::port::boundary::boundary;
 use crate::port::change_source::{Capture, Installation};
 use crate::port::progress::Progress;
 use crate::sqlite::error::open_read_only;
+use crate::sqlite::gate::Gate;
 use crate::sqlite::introspect;
 use crate::sqlite::plan::quote;
+
+/// Changes taken away in one transaction: so many at first and at least, and as many as keep the gate closed for this long.
+const SLAB: (u64, Duration) = (250, Duration::from_millis(10));
 
 /// The oldest SQLite the triggers were tried on. The file tells which one wrote to it last.
 const OLDEST: u32 = 3_040_000;
@@ -51,8 +55,9 @@ impl Capture for SqliteOutbox {
 
     /// In one transaction.
     fn install(&self, planned: &Installation, incarnation: &str, _: &dyn Progress) -> Result<Duration> {
-        self.remove()?;
-        let connection = self.writable()?;
+        let removal = self.planned_removal()?;
+        let mut gate = self.gate()?;
+        self.remove_through(&mut gate, &removal)?;
         let meta = quote(&self.names.meta());
         let changes = quote(&self.names.changes());
         let start = [
@@ -60,7 +65,7 @@ impl Capture for SqliteOutbox {
             format!("INSERT INTO {changes} (number, made, tab, op) VALUES (1, julianday('now'), 0, 's')"),
         ];
         let made = planned.make.iter().map(|statement| &statement.sql);
-        let held = self.at_once(&connection, made.chain(&start))?;
+        let held = at_once(&mut gate, made.chain(&start))?;
         boundary("follow.installed");
         Ok(held)
     }
@@ -70,28 +75,23 @@ impl Capture for SqliteOutbox {
         self.removal(&open_read_only(&self.path)?)
     }
 
-    /// Changes that were kept go in short transactions, for dropping a large table takes long.
     fn remove(&self) -> Result<()> {
         let statements = self.planned_removal()?;
         if statements.is_empty() {
             return Ok(());
         }
-        let connection = self.writable()?;
-        let (triggers, tables): (Vec<&String>, Vec<&String>) =
-            statements.iter().partition(|statement| statement.starts_with("DROP TRIGGER"));
-        self.at_once(&connection, triggers)?;
-        boundary("follow.triggers-gone");
-        let changes = self.names.changes();
-        if tables.iter().any(|statement| **statement == drop_statement("table", &changes)) {
-            let trim = trim_statement(&changes);
-            let trim = |connection: &Connection| connection.execute(&trim, (i64::MAX, TRIM as i64));
-            while self.patiently(|| trim(&connection))? > 0 {
-                std::thread::sleep(BREATH);
-            }
-        }
-        self.at_once(&connection, tables)?;
-        Ok(())
+        self.remove_through(&mut self.gate()?, &statements)
     }
+}
+
+/// Runs statements in one transaction; gives how long it kept the legacy's programs waiting.
+fn at_once<'s>(gate: &mut Gate, statements: impl IntoIterator<Item = &'s String>) -> Result<Duration> {
+    let all: Vec<&str> = statements.into_iter().map(String::as_str).collect();
+    if all.is_empty() {
+        return Ok(Duration::ZERO);
+    }
+    let all = all.join(";\n");
+    Ok(gate.pass(|connection| connection.execute_batch(&all))?.1)
 }
 
 impl SqliteOutbox {
@@ -101,32 +101,39 @@ impl SqliteOutbox {
         Ok(found.iter().map(|object| drop_statement(&object.kind, &object.name)).collect())
     }
 
-    /// Runs statements in one transaction; gives how long it held the file.
-    fn at_once<'s>(
-        &self,
-        connection: &Connection,
-        statements: impl IntoIterator<Item = &'s String>,
-    ) -> Result<Duration> {
-        let all: Vec<&str> = statements.into_iter().map(String::as_str).collect();
-        self.patiently(|| connection.execute_batch("BEGIN IMMEDIATE"))?;
-        let began = Instant::now();
-        let done = connection.execute_batch(&all.join(";\n")).and_then(|()| connection.execute_batch("COMMIT"));
-        if done.is_err() {
-            let _ = connection.execute_batch("ROLLBACK");
-        }
-        done.map_err(|error| self.told(error))?;
-        Ok(began.elapsed())
+    fn gate(&self) -> Result<Gate> {
+        Gate::open(&self.path, self.patience.clone())
     }
 
-    /// Tries again while the legacy's writers hold the file, for some seconds.
-    fn patiently<T>(&self, mut work: impl FnMut() -> rusqlite::Result<T>) -> Result<T> {
-        for _ in 0..10 {
-            match work() {
-                Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {}
-                other => return other.map_err(|error| self.told(error)),
-            }
+    /// Changes that were kept go in slabs, for dropping a large table takes long.
+    fn remove_through(&self, gate: &mut Gate, statements: &[String]) -> Result<()> {
+        let (triggers, tables): (Vec<&String>, Vec<&String>) =
+            statements.iter().partition(|statement| statement.starts_with("DROP TRIGGER"));
+        at_once(gate, triggers)?;
+        boundary("follow.triggers-gone");
+        let changes = self.names.changes();
+        if !tables.iter().any(|statement| **statement == drop_statement("table", &changes)) {
+            return at_once(gate, tables).map(|_| ());
         }
-        work().map_err(|error| self.told(error))
+        let changes = quote(&changes);
+        let delete = format!("DELETE FROM {changes} WHERE number < (SELECT min(number) FROM {changes}) + ?1");
+        let left = format!("SELECT EXISTS (SELECT 1 FROM {changes})");
+        let drop = tables.into_iter().map(String::as_str).collect::<Vec<_>>().join(";\n");
+        let mut rows = SLAB.0;
+        loop {
+            let (left, held) = gate.pass(|connection| {
+                connection.execute(&delete, [rows as i64])?;
+                let left: bool = connection.query_row(&left, [], |row| row.get(0))?;
+                if !left {
+                    connection.execute_batch(&drop)?;
+                }
+                Ok(left)
+            })?;
+            if !left {
+                return Ok(());
+            }
+            rows = if held < SLAB.1 { rows * 2 } else { SLAB.0.max(rows / 2) };
+        }
     }
 
     /// Sees that every computed column can be computed for every row: a trigger will read the old value too.

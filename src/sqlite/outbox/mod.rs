@@ -16,6 +16,7 @@ pub(super) use self::ddl::KEPT;
 use self::ddl::{Names, Statement, Unique, Watched, statements};
 use self::read::OutboxReader;
 use super::error::{explain, open_read_only, uri};
+use super::gate::Patience;
 use super::introspect;
 use super::plan::quote;
 use crate::base::{Error, Result};
@@ -38,6 +39,7 @@ pub struct SqliteOutbox {
     path: PathBuf,
     mapping: Arc<Mapping>,
     names: Names,
+    patience: Patience,
 }
 
 /// An object of an outbox, as `sqlite_schema` has it.
@@ -52,7 +54,13 @@ struct Object {
 
 impl SqliteOutbox {
     pub fn new(path: impl Into<PathBuf>, migration: &str, mapping: Arc<Mapping>) -> Self {
-        Self { path: path.into(), mapping, names: Names::new(migration) }
+        Self { path: path.into(), mapping, names: Names::new(migration), patience: Patience::default() }
+    }
+
+    /// How long its installation and removal wait for the legacy's programs.
+    #[must_use]
+    pub fn patient(self, patience: Patience) -> Self {
+        Self { patience, ..self }
     }
 
     fn told(&self, error: rusqlite::Error) -> Error {
@@ -71,11 +79,6 @@ impl SqliteOutbox {
             return Err(Error::refused(message).hint("let the legacy use the journal mode WAL"));
         }
         Ok(connection)
-    }
-
-    /// A connection that never makes a checkpoint: that work stays where and when the legacy does it.
-    fn writable(&self) -> Result<Connection> {
-        writable(&self.path).map_err(|error| self.told(error))
     }
 
     fn expected(&self, connection: &Connection, schema: &Schema) -> Result<Vec<Statement>> {

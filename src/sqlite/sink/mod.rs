@@ -11,8 +11,9 @@ use rusqlite::{Connection, OptionalExtension};
 
 use self::writer::SqliteSinkWriter;
 use super::error::{explain, open_read_only};
+use super::gate::{Gate, Patience};
 use super::introspect;
-use super::outbox::{KEPT, writable};
+use super::outbox::KEPT;
 use super::plan::quote;
 use crate::base::{Error, Result};
 use crate::mapping::Mapping;
@@ -24,11 +25,19 @@ pub struct SqliteSink {
     path: PathBuf,
     mapping: Arc<Mapping>,
     table: String,
+    patience: Patience,
 }
 
 impl SqliteSink {
     pub fn new(path: impl Into<PathBuf>, migration: &str, mapping: Arc<Mapping>) -> Self {
-        Self { path: path.into(), mapping, table: format!("{KEPT}{migration}_reverse") }
+        let table = format!("{KEPT}{migration}_reverse");
+        Self { path: path.into(), mapping, table, patience: Patience::default() }
+    }
+
+    /// How long its transactions wait for the legacy's programs.
+    #[must_use]
+    pub fn patient(self, patience: Patience) -> Self {
+        Self { patience, ..self }
     }
 
     fn told(&self, error: rusqlite::Error) -> Error {
@@ -40,16 +49,15 @@ impl SqliteSink {
         connection.query_row(sql, [&self.table], |row| row.get(0)).map_err(|error| self.told(error))
     }
 
-    /// A connection on which no trigger of the legacy's runs, nor one of the outbox; foreign keys and cascades do.
-    fn silent(&self) -> Result<Connection> {
-        let open = || {
-            let connection = writable(&self.path)?;
+    /// A gate to a connection on which no trigger of the legacy's runs, nor one of the outbox; foreign keys and cascades do.
+    fn silent(&self) -> Result<Gate> {
+        let gate = Gate::open(&self.path, self.patience.clone())?;
+        let set = |connection: &Connection| {
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
-            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
-            connection.pragma_update(None, "foreign_keys", true)?;
-            Ok(connection)
+            connection.pragma_update(None, "foreign_keys", true)
         };
-        open().map_err(|error| self.told(error))
+        set(gate.connection()).map_err(|error| self.told(error))?;
+        Ok(gate)
     }
 
     fn step(&self) -> SinkStep {
@@ -63,7 +71,7 @@ impl SqliteSink {
     }
 
     fn run(&self, sql: &str) -> Result<()> {
-        self.silent()?.execute_batch(sql).map_err(|error| self.told(error))
+        self.silent()?.pass(|connection| connection.execute_batch(sql)).map(|_| ())
     }
 }
 
@@ -105,10 +113,7 @@ impl LegacySink for SqliteSink {
 
     fn install(&self) -> Result<()> {
         let table = quote(&self.table);
-        self.run(&format!(
-            "BEGIN IMMEDIATE; {}; INSERT INTO {table} VALUES ('format', '', '1'), ('{EPOCH}', '', '0'); COMMIT",
-            self.step().sql
-        ))
+        self.run(&format!("{}; INSERT INTO {table} VALUES ('format', '', '1'), ('{EPOCH}', '', '0')", self.step().sql))
     }
 
     fn removal(&self) -> Result<Vec<SinkStep>> {
@@ -130,13 +135,14 @@ impl LegacySink for SqliteSink {
     }
 
     fn claim(&self) -> Result<Box<dyn SinkWriter>> {
-        let connection = self.silent()?;
-        if !self.made(&connection)? {
+        let gate = self.silent()?;
+        let connection = gate.connection();
+        if !self.made(connection)? {
             let message = format!("'{}' has no table for reverse to keep its place in", self.path.display());
             return Err(Error::refused(message).hint("crossfade project --reverse --install"));
         }
-        let schema = introspect::schema(&connection).map_err(|error| self.told(error))?;
-        let shapes = shape::all(&connection, &self.mapping, &schema).map_err(|error| self.told(error))?;
-        SqliteSinkWriter::claim(self, connection, shapes)
+        let schema = introspect::schema(connection).map_err(|error| self.told(error))?;
+        let shapes = shape::all(connection, &self.mapping, &schema).map_err(|error| self.told(error))?;
+        SqliteSinkWriter::claim(self, gate, shapes)
     }
 }

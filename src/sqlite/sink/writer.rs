@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::ErrorCode;
 
 use super::shape::{Shape, Statements};
 use super::{SqliteSink, state};
@@ -16,71 +16,45 @@ use crate::port::legacy_sink::{EPOCH, Image, Kept, SinkState, SinkWriter};
 use crate::port::owners::RowKey;
 use crate::sqlite::error::explain;
 use crate::sqlite::functions::bind;
-use crate::sqlite::outbox::BREATH;
+use crate::sqlite::gate::{Gate, too_long};
 use crate::sqlite::plan::quote;
 
-/// A transaction is ended past this: the legacy's writers wait no longer than a second, and should not wait at all.
+/// A transaction is ended past this: the legacy's programs wait as long.
 const LONG: Duration = Duration::from_millis(20);
-
-/// How long a transaction of the legacy's is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) struct SqliteSinkWriter {
     path: PathBuf,
     table: String,
     mapping: Arc<Mapping>,
-    connection: Connection,
+    gate: Gate,
     shapes: Vec<Shape>,
     state: SinkState,
-    began: Option<Instant>,
-    ended: Option<Instant>,
     /// The largest row number met in each table that counts them.
     largest: BTreeMap<usize, i64>,
 }
 
 impl SqliteSinkWriter {
-    pub(super) fn claim(sink: &SqliteSink, connection: Connection, shapes: Vec<Shape>) -> Result<Box<dyn SinkWriter>> {
+    pub(super) fn claim(sink: &SqliteSink, gate: Gate, shapes: Vec<Shape>) -> Result<Box<dyn SinkWriter>> {
         let mut writer = Self {
             path: sink.path.clone(),
             table: sink.table.clone(),
             mapping: Arc::clone(&sink.mapping),
-            connection,
+            gate,
             shapes,
             state: SinkState::default(),
-            began: None,
-            ended: None,
             largest: BTreeMap::new(),
         };
-        writer.patiently()?;
-        writer.state = state(&writer.connection, &writer.table, &writer.mapping, &writer.path)?;
+        writer.gate.begin()?;
+        writer.state = state(writer.gate.connection(), &writer.table, &writer.mapping, &writer.path)?;
         writer.state.epoch += 1;
         let sql = format!("UPDATE {} SET value = ?1 WHERE kind = '{EPOCH}'", quote(&writer.table));
-        let raised = writer.connection.execute(&sql, [writer.state.epoch.to_string()]);
-        raised.map_err(|error| writer.told(error))?;
-        writer.connection.execute_batch("COMMIT").map_err(|error| writer.told(error))?;
-        writer.began = None;
+        let raised = writer.gate.connection().execute(&sql, [writer.state.epoch.to_string()]);
+        raised.and_then(|_| writer.gate.commit()).map_err(|error| writer.told(error))?;
         Ok(Box::new(writer))
     }
 
     fn told(&self, error: rusqlite::Error) -> Error {
         explain(&self.path, error)
-    }
-
-    /// Begins, while the legacy's writers come first.
-    fn patiently(&mut self) -> Result<()> {
-        let asked = Instant::now();
-        // One that waits for the file polls for it: back to back, ours would never let it in.
-        if let Some(rest) = self.ended.and_then(|ended| BREATH.checked_sub(ended.elapsed())) {
-            std::thread::sleep(rest);
-        }
-        loop {
-            match self.connection.execute_batch("BEGIN IMMEDIATE") {
-                Err(error) if busy(&error) && asked.elapsed() < PATIENCE => {}
-                begun => break begun.map_err(|error| self.told(error))?,
-            }
-        }
-        self.began = Some(Instant::now());
-        Ok(())
     }
 
     fn fenced(&mut self, what: &str) -> Error {
@@ -91,7 +65,8 @@ impl SqliteSinkWriter {
 
     fn hold(&mut self) -> Result<()> {
         let sql = format!("SELECT value FROM {} WHERE kind = '{EPOCH}'", quote(&self.table));
-        let epoch: String = self.connection.query_row(&sql, [], |row| row.get(0)).map_err(|error| self.told(error))?;
+        let epoch: String =
+            self.gate.connection().query_row(&sql, [], |row| row.get(0)).map_err(|error| self.told(error))?;
         if epoch == self.state.epoch.to_string() {
             return Ok(());
         }
@@ -100,14 +75,14 @@ impl SqliteSinkWriter {
 
     fn put(&self, shape: &Statements, table: usize, row: Row<'_>) -> rusqlite::Result<()> {
         let identity = &self.mapping.tables[table].identity;
-        let mut update = self.connection.prepare(&shape.update)?;
+        let mut update = self.gate.connection().prepare(&shape.update)?;
         for (at, cell) in shape.set.iter().chain(identity).enumerate() {
             update.raw_bind_parameter(at + 1, bind(row.get(*cell)))?;
         }
         if update.raw_execute()? > 0 {
             return Ok(());
         }
-        let mut insert = self.connection.prepare(&shape.insert)?;
+        let mut insert = self.gate.connection().prepare(&shape.insert)?;
         for (at, cell) in shape.given.iter().enumerate() {
             insert.raw_bind_parameter(at + 1, bind(row.get(*cell)))?;
         }
@@ -115,7 +90,7 @@ impl SqliteSinkWriter {
     }
 
     fn delete(&self, table: usize, row: Row<'_>) -> rusqlite::Result<()> {
-        let mut delete = self.connection.prepare(&self.shapes[table].delete)?;
+        let mut delete = self.gate.connection().prepare(&self.shapes[table].delete)?;
         for (at, cell) in self.mapping.tables[table].identity.iter().enumerate() {
             delete.raw_bind_parameter(at + 1, bind(row.get(*cell)))?;
         }
@@ -126,26 +101,30 @@ impl SqliteSinkWriter {
     fn count_on(&self) -> rusqlite::Result<()> {
         for (table, largest) in &self.largest {
             let Some(name) = &self.shapes[*table].counted else { continue };
-            let mut raise = self.connection.prepare("UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1")?;
+            let mut raise =
+                self.gate.connection().prepare("UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1")?;
             if raise.execute((name, largest))? == 0 {
-                self.connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", (name, largest))?;
+                self.gate
+                    .connection()
+                    .execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", (name, largest))?;
             }
         }
         Ok(())
     }
 
     fn save(&mut self, positions: &Positions, kept: &BTreeMap<RowKey, Kept>) -> Result<()> {
-        let found = state(&self.connection, &self.table, &self.mapping, &self.path)?;
+        let found = state(self.gate.connection(), &self.table, &self.mapping, &self.path)?;
         if found.positions != self.state.positions {
             return Err(self.fenced("stands at other positions than this run left it at"));
         }
         let changes = self.state.changes(&self.mapping, positions, kept)?;
         let write = || {
             let table = quote(&self.table);
-            let mut put = self.connection.prepare(&format!(
+            let mut put = self.gate.connection().prepare(&format!(
                 "INSERT INTO {table} VALUES (?1, ?2, ?3) ON CONFLICT (kind, name) DO UPDATE SET value = excluded.value"
             ))?;
-            let mut drop = self.connection.prepare(&format!("DELETE FROM {table} WHERE kind = ?1 AND name = ?2"))?;
+            let mut drop =
+                self.gate.connection().prepare(&format!("DELETE FROM {table} WHERE kind = ?1 AND name = ?2"))?;
             for (kind, name, value) in &changes {
                 match value {
                     Some(value) => put.execute((kind, name, value))?,
@@ -164,10 +143,11 @@ impl SinkWriter for SqliteSinkWriter {
     }
 
     fn begin(&mut self, deferred: bool) -> Result<()> {
-        self.patiently()?;
+        self.gate.begin()?;
         self.hold()?;
         if deferred {
-            self.connection.pragma_update(None, "defer_foreign_keys", true).map_err(|error| self.told(error))?;
+            let defer = self.gate.connection().pragma_update(None, "defer_foreign_keys", true);
+            defer.map_err(|error| self.told(error))?;
         }
         Ok(())
     }
@@ -194,6 +174,11 @@ impl SinkWriter for SqliteSinkWriter {
         };
         match done {
             Ok(()) => Ok(None),
+            // Alone it may be short enough, and if not it is kept back like what the schema does not take.
+            Err(error) if too_long(&error) => Ok(Some(
+                "its statement keeps the legacy's programs waiting too long; it is written while they are stopped"
+                    .to_owned(),
+            )),
             Err(error) => match rejected(&error) {
                 Some(reason) => Ok(Some(reason)),
                 None => {
@@ -205,10 +190,11 @@ impl SinkWriter for SqliteSinkWriter {
     }
 
     fn due(&self) -> bool {
-        self.began.is_some_and(|began| began.elapsed() >= LONG)
+        self.gate.closed() >= LONG
     }
 
     fn commit(&mut self, state: Option<(&Positions, &BTreeMap<RowKey, Kept>)>) -> Result<Option<String>> {
+        self.gate.finish();
         if let Some((positions, kept)) = state {
             let saved = self.save(positions, kept);
             if saved.is_err() {
@@ -216,16 +202,13 @@ impl SinkWriter for SqliteSinkWriter {
             }
             saved?;
         }
-        let done = self.connection.execute_batch("COMMIT");
-        self.ended = Some(Instant::now());
-        if let Err(error) = done {
+        if let Err(error) = self.gate.commit() {
             self.rollback();
             return match rejected(&error) {
                 Some(reason) => Ok(Some(reason)),
                 None => Err(self.told(error)),
             };
         }
-        self.began = None;
         if let Some((positions, kept)) = state {
             self.state.positions.extend(positions.iter().map(|(place, at)| (place.clone(), *at)));
             self.state.kept.clone_from(kept);
@@ -234,19 +217,12 @@ impl SinkWriter for SqliteSinkWriter {
     }
 
     fn rollback(&mut self) {
-        self.began = None;
-        self.ended = Some(Instant::now());
-        // SQLite has rolled back by itself after some errors; then this one fails and nothing is lost.
-        let _ = self.connection.execute_batch("ROLLBACK");
+        self.gate.rollback();
     }
 }
 
 fn nan(value: Value<'_>) -> bool {
     matches!(value, Value::Real(number) if number.is_nan())
-}
-
-fn busy(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 /// What the schema says against a row; `None` for any other error. SQLite's words hold names and no values.

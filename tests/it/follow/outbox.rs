@@ -333,7 +333,8 @@ fn i09_a_store_held_by_a_writer_is_waited_for_and_then_left_alone() {
     let writer = Connection::open(migration.legacy()).unwrap();
     writer.execute_batch("BEGIN IMMEDIATE").unwrap();
     let before = schema(&migration);
-    refused(&migration, &["follow", "--install", "--confirm", &migration.name], 2, "locked");
+    let install_now = ["follow", "--install", "--confirm", &migration.name, "--wait", "1"];
+    refused(&migration, &install_now, 3, "holds a snapshot of it");
     writer.execute_batch("COMMIT").unwrap();
     assert_eq!(schema(&migration), before);
     install(&migration);

@@ -11,6 +11,7 @@ pub mod flow_faults;
 pub mod follow;
 pub mod followed;
 pub mod gateway;
+pub mod habits;
 pub mod postgres;
 pub mod program;
 pub mod provision;

@@ -161,7 +161,12 @@ impl SqliteOutbox {
 fn last_writer(path: &Path) -> Result<Option<u32>> {
     use std::io::Read;
     let mut header = [0; 100];
-    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    let read = std::fs::File::open(path).and_then(|mut file| {
+        let read = file.read_exact(&mut header);
+        // Closing it would take away the locks by which others see that this process has the file open.
+        std::mem::forget(file);
+        read
+    });
     read.map_err(|error| Error::connect(format!("'{}' cannot be read", path.display())).because(error))?;
     let version = u32::from_be_bytes([header[96], header[97], header[98], header[99]]);
     Ok((version > 0).then_some(version))

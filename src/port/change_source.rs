@@ -30,6 +30,9 @@ pub struct Position {
     /// rows. Kept by every position that follows it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub seen: String,
+    /// What rows hang on besides their own changes, in the store's words, when this was the end.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub content: String,
 }
 
 impl Position {

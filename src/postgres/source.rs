@@ -277,7 +277,7 @@ impl Snapshot for PostgresSnapshot {
 
     fn position(&mut self) -> Result<Option<Position>> {
         let Some((login, names)) = &self.capture else { return Ok(None) };
-        position(&mut self.client, login, names)
+        position(&mut self.client, login, names, &self.mapping)
     }
 
     fn pick(&mut self, table: &Table, keep: Keep<'_>, each: &mut dyn FnMut(&Rows) -> Result<()>) -> Result<()> {

@@ -3,6 +3,7 @@
 mod acc;
 mod across;
 mod capture;
+mod content;
 mod credentials;
 mod faults;
 mod init;

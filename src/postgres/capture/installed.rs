@@ -5,9 +5,11 @@ use postgres::{Client, GenericClient};
 use super::super::fault::fault;
 use super::super::form::quote;
 use super::super::server::Login;
+use super::content::Content;
 use super::mark::Mark;
 use super::seen::Seen;
 use crate::base::{Error, Result};
+use crate::mapping::Mapping;
 use crate::port::change_source::{Position, Step};
 
 /// Names of what a migration makes in the database.
@@ -146,7 +148,7 @@ impl Installed {
 
 /// Where the capture stands in the snapshot of the transaction `client` is in: the snapshot itself says what is in its
 /// rows, and the mark how far the server's log went.
-pub fn position(client: &mut Client, login: &Login, names: &Names) -> Result<Option<Position>> {
+pub fn position(client: &mut Client, login: &Login, names: &Names, mapping: &Mapping) -> Result<Option<Position>> {
     let Some(installed) = Installed::read(client, login, names)?.filter(|installed| installed.ready) else {
         return Ok(None);
     };
@@ -163,7 +165,8 @@ pub fn position(client: &mut Client, login: &Login, names: &Names) -> Result<Opt
     // An outbox tells by its snapshots what is in it.
     let mark = if installed.kind == "outbox" { Mark::read(client) } else { Mark::settled(client) };
     let mark = mark.map_err(&failed)?.to_string();
-    Ok(Some(Position { incarnation: installed.incarnation, seen, mark, ..Position::default() }))
+    let content = Content::read(client, login, names, mapping)?.note(mapping);
+    Ok(Some(Position { incarnation: installed.incarnation, seen, mark, content, ..Position::default() }))
 }
 
 #[cfg(test)]

@@ -1,34 +1,11 @@
-//! Tables of which two rows may have one identity until a statement or a transaction ends.
+//! Rows that may have passed their identities to each other, where two may have one until a statement or a transaction ends.
 
-use postgres::Client;
-
-use super::super::fault::fault;
-use super::super::server::Login;
-use crate::base::Result;
 use crate::event::Op;
 use crate::mapping::{Mapping, Row, Table};
 
 /// Where changes of such tables come, this many of what they lie in are held at once, and this many bytes: a part does not
 /// tell which row has an identity in the end.
 pub const WHOLE: (usize, usize) = (50_000, 32 << 20);
-
-/// A unique index that is checked row by row, of columns that are all in the identity, keeps two rows apart at any time.
-const CHECKED: &str = "SELECT EXISTS (SELECT FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indrelid \
-    JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname::text = $1 AND c.relname::text = $2 \
-    AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL \
-    AND NOT EXISTS (SELECT FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(n, o) WHERE k.o <= i.indnkeyatts AND NOT EXISTS \
-        (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum = k.n AND a.attname::text = ANY($3))))";
-
-/// By table, whether its identity is checked late, or not at all.
-pub fn late(client: &mut Client, login: &Login, mapping: &Mapping) -> Result<Vec<bool>> {
-    let store = login.describe();
-    let checked = |table: &Table| {
-        let identity: Vec<&str> = table.identity.iter().map(|cell| table.columns[*cell].name.as_str()).collect();
-        client.query_one(CHECKED, &[&login.place.schema, &table.name, &identity]).map(|row| !row.get::<_, bool>(0))
-    };
-    let late: std::result::Result<_, postgres::Error> = mapping.tables.iter().map(checked).collect();
-    late.map_err(fault(&store, "looking how identities are checked"))
-}
 
 /// Whether rows may have passed identities to each other in what is being read, whose parts are told one by one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! What captures of changes share: what is installed and where, where a snapshot stands, and waiting until it may be read.
 
+mod content;
 mod installed;
 mod late;
 mod mark;
@@ -7,9 +8,10 @@ mod seen;
 mod settle;
 mod table_lock;
 
+pub use content::{Content, ContentWatch};
 pub(super) use installed::holds_only;
 pub use installed::{Installed, Names, position};
-pub use late::{Passing, WHOLE, late, passed_on};
+pub use late::{Passing, WHOLE, passed_on};
 pub use mark::{Mark, lsn};
 pub use seen::{Seen, widen};
 pub use settle::{Holders, settle, settle_within};

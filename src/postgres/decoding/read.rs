@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use postgres::Client;
 
-use super::super::capture::{Mark, Seen, WHOLE, late, lsn, widen};
+use super::super::capture::{Content, ContentWatch, Mark, Seen, WHOLE, lsn, widen};
 use super::super::catalog::Catalog;
 use super::super::fault::fault;
 use super::lookup::Lookup;
@@ -53,6 +53,7 @@ pub(super) struct DecodingReader {
     pub(super) lookup: Lookup,
     /// Tables whose identity is checked late.
     pub(super) late: Vec<bool>,
+    content: ContentWatch,
     pub(super) transaction: Option<Transaction>,
     /// Up to here all was sent, and told or left out.
     sent: u64,
@@ -95,7 +96,8 @@ impl DecodingReader {
         let catalog = Catalog::read(&mut client, &source.login.place.schema).map_err(&failed)?;
         let mut lookup = Lookup::new(catalog);
         lookup.find_orphans(&mut client, &source.login, &source.mapping)?;
-        let late = late(&mut client, &source.login, &source.mapping)?;
+        let content = Content::read(&mut client, &source.login, &source.names, &source.mapping)?;
+        let late = content.late(&source.mapping);
         let wire = slot.stream(&mut client, &source.login, &source.names)?;
         let past = Instant::now().checked_sub(ALIVE).unwrap_or_else(Instant::now);
         Ok(Self {
@@ -109,6 +111,7 @@ impl DecodingReader {
             kinds: Kinds::default(),
             lookup,
             late,
+            content: ContentWatch::default(),
             transaction: None,
             sent: slot.confirmed,
             confirmed: slot.confirmed,
@@ -301,6 +304,18 @@ impl DecodingReader {
         self.moved = Instant::now();
     }
 
+    /// Looks whether rows may have changed without an event; gives why.
+    fn regard(&mut self, due: bool) -> Result<Option<String>> {
+        let (source, client) = (&self.source, &mut self.client);
+        let place = (self.end.content.as_str(), due);
+        let Some(news) = self.content.look(client, &source.login, &source.names, &source.mapping, place)? else {
+            return Ok(None);
+        };
+        self.end.content = news.note;
+        self.late = news.late;
+        Ok(news.reason)
+    }
+
     /// What nobody says: a table that was dropped or taken out, a slot that was made anew.
     fn look(&mut self) -> Result<()> {
         if self.looked.elapsed() >= Duration::from_secs(1) {
@@ -359,6 +374,10 @@ impl ChangeReader for DecodingReader {
         }
         if changes.is_empty() && changes.reconcile.is_none() && self.transaction.is_none() {
             self.move_on();
+        }
+        // After the read: what was committed before the last of these changes is seen now.
+        if let Some(reason) = self.regard(!changes.is_empty())? {
+            changes.reconcile.get_or_insert(reason);
         }
         changes.end.clone_from(&self.end);
         Ok(())

@@ -12,7 +12,7 @@ use postgres::Client;
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::ToSql;
 
-use super::super::capture::{Passing, WHOLE, late, passed_on};
+use super::super::capture::{Content, ContentWatch, Passing, WHOLE, passed_on};
 use super::super::catalog::Catalog;
 use super::super::fault::fault;
 use super::super::form::Raw;
@@ -21,7 +21,7 @@ use super::super::read::Reader;
 use super::rest::Rest;
 use super::strands::{orphans, strands};
 use super::{Mark, PostgresOutbox};
-use crate::base::{Error, Millis, Result};
+use crate::base::{Error, Kind, Millis, Result};
 use crate::event::Op;
 use crate::mapping::{Key, Rows, Table, Value};
 use crate::port::change_source::{ChangeReader, Changes, Lag, Position};
@@ -74,6 +74,7 @@ pub(super) struct OutboxReader {
     orphans: Vec<bool>,
     /// Tables whose identity is checked late.
     late: Vec<bool>,
+    content: ContentWatch,
     relations: HashMap<u32, Option<Arc<Relation>>>,
     reader: Reader,
     end: Position,
@@ -94,7 +95,8 @@ impl OutboxReader {
         let catalog =
             Catalog::read(&mut client, &outbox.login.place.schema).map_err(fault(&store, "looking at its tables"))?;
         let orphans = orphans(&mut client, &outbox, &catalog)?;
-        let late = late(&mut client, &outbox.login, &outbox.mapping)?;
+        let content = Content::read(&mut client, &outbox.login, &outbox.names, &outbox.mapping)?;
+        let late = content.late(&outbox.mapping);
         let passing = Passing::new(&outbox.mapping, true);
         let window = Mark::of(from)?.until;
         let window = window.map(|until| Window { until, at: from.at, resumed: true, open: false, cut: false, passing });
@@ -106,6 +108,7 @@ impl OutboxReader {
             catalog: Arc::new(catalog),
             orphans,
             late,
+            content: ContentWatch::default(),
             relations: HashMap::new(),
             reader: Reader::default(),
             end: from.clone(),
@@ -284,6 +287,43 @@ impl OutboxReader {
         }
     }
 
+    fn batch(&mut self, changes: &mut Changes, max: usize, wait: Duration) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            changes.reset(&self.outbox.mapping);
+            changes.end.clone_from(&self.end);
+            if self.next(changes, max)? {
+                return self.rest.wake(&mut self.client).map_err(self.failed("reading the outbox"));
+            }
+            let left = wait.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                changes.caught_up = true;
+                return Ok(());
+            }
+            self.rest.wait(&mut self.client, left).map_err(self.failed("waiting for changes"))?;
+        }
+    }
+
+    /// Looks whether rows may have changed without an event; gives why. On another connection: the reading transaction
+    /// sees what was.
+    fn regard(&mut self, due: bool) -> Result<Option<String>> {
+        let outbox = &self.outbox;
+        let client = match &mut self.trimming {
+            Some(client) => client,
+            None => self.trimming.insert(outbox.login.keeper()?),
+        };
+        let place = (self.end.content.as_str(), due);
+        let Some(news) = self.content.look(client, &outbox.login, &outbox.names, &outbox.mapping, place)? else {
+            return Ok(None);
+        };
+        if news.reason.is_some() {
+            outbox.require_whole(client)?;
+        }
+        self.end.content = news.note;
+        self.late = news.late;
+        Ok(news.reason)
+    }
+
     fn images(&mut self, relation: &Relation, table: &Table, sql: &str, numbers: &[i64]) -> Result<Images> {
         let failed = self.failed("reading rows from the outbox");
         let bound: [&(dyn ToSql + Sync); 1] = [&numbers];
@@ -387,20 +427,21 @@ impl Images {
 
 impl ChangeReader for OutboxReader {
     fn read(&mut self, changes: &mut Changes, max: usize, wait: Duration) -> Result<()> {
-        let began = Instant::now();
-        loop {
-            changes.reset(&self.outbox.mapping);
-            changes.end.clone_from(&self.end);
-            if self.next(changes, max)? {
-                return self.rest.wake(&mut self.client).map_err(self.failed("reading the outbox"));
-            }
-            let left = wait.saturating_sub(began.elapsed());
-            if left.is_zero() {
-                changes.caught_up = true;
-                return Ok(());
-            }
-            self.rest.wait(&mut self.client, left).map_err(self.failed("waiting for changes"))?;
+        let from = self.end.clone();
+        let read = self.batch(changes, max, wait);
+        if read.as_ref().is_err_and(|error| error.kind() == Kind::Refused) {
+            return read;
         }
+        // After the read: rows are read by what their tables are at that time, and a table that was altered may not be
+        // readable at all.
+        if let Some(reason) = self.regard(read.is_err() || !changes.is_empty())? {
+            changes.reset(&self.outbox.mapping);
+            changes.end = Position { content: self.end.content.clone(), ..from };
+            changes.reconcile = Some(reason);
+            return Ok(());
+        }
+        changes.end.content.clone_from(&self.end.content);
+        read
     }
 
     /// Keeps the change it ends with, which shows whether the database is still the same.

@@ -35,10 +35,13 @@ fn install(database: &Database, migration: &str, ready: bool) {
     assert_eq!(Installed::read(&mut client, &database.login(), &names).unwrap(), Some(row));
 }
 
-fn source(database: &Database) -> PostgresSource {
+fn mapping_of(database: &Database) -> Arc<Mapping> {
     let (text, _) = init(&describe(&database.login()).unwrap().schema, "bench");
-    let mapping = Arc::new(Mapping::parse("mapping.yaml", &text).unwrap());
-    PostgresSource::open(database.login(), mapping).unwrap()
+    Arc::new(Mapping::parse("mapping.yaml", &text).unwrap())
+}
+
+fn source(database: &Database) -> PostgresSource {
+    PostgresSource::open(database.login(), mapping_of(database)).unwrap()
 }
 
 fn snapshot(database: &Database, migration: &str) -> Result<Option<Position>> {
@@ -67,7 +70,8 @@ fn a_snapshot_sees_by_number_what_is_in_its_rows() {
     second.batch_execute("COMMIT").unwrap();
     let mut reading = database.connect();
     reading.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").unwrap();
-    let stands = position(&mut reading, &database.login(), &Names::new("bench")).unwrap().unwrap();
+    let mapping = mapping_of(&database);
+    let stands = position(&mut reading, &database.login(), &Names::new("bench"), &mapping).unwrap().unwrap();
     first.batch_execute("COMMIT").unwrap();
     let (mut third, three) = begin(&database, "INSERT INTO part VALUES (30, 'three')");
     third.batch_execute("COMMIT").unwrap();

@@ -18,7 +18,7 @@ const MAPPING: &str = "version: 1\ntypes: postgres\ntopics: {rows: {partitions: 
   u: {topic: rows, identity: [id], key: [s], columns: {n: integer, id: integer, s: text, v: text}}
   w: {topic: rows, identity: [list, pos], key: [list], columns: {list: integer, pos: integer, v: text}}\n";
 
-trait Kind: Legacy + Sized {
+pub trait Kind: Legacy + Sized {
     fn of(database: Database) -> Self;
 
     fn database(&self) -> &Database;

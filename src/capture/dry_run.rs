@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::{Error, Result};
-use crate::port::event_log::{Checkpoint, Ends, EventLog, LogReader, LogWriter, Positions, Record, Topic};
+use crate::port::event_log::{Checkpoint, Ends, EventLog, LogReader, LogWriter, Positions, Record, Topic, TopicIds};
 use crate::port::group::{GroupReader, Join};
 
 /// Lets an engine run in earnest without a trace: nothing is fenced, written or created.
@@ -61,6 +61,10 @@ impl EventLog for DryRunLog<'_> {
 
     fn ends(&self, topic: &str) -> Result<BTreeMap<i32, Ends>> {
         self.log.ends(topic)
+    }
+
+    fn topic_ids(&self, topics: &[&str]) -> Result<TopicIds> {
+        self.log.topic_ids(topics)
     }
 
     fn topics(&self) -> Result<BTreeMap<String, i32>> {

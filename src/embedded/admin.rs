@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::{EmbeddedLog, layout};
+use super::{EmbeddedLog, file, layout};
 use crate::base::Result;
 use crate::plan::{Action, Config, FoundTopic, KNOWN_CONFIGS, Observed, Partition, Seen, Source};
 use crate::port::admin_rules::{is_to_make, refusal};
@@ -139,6 +139,9 @@ impl TopicAdmin for EmbeddedLog {
         };
         let fail = |error| self.fail(error);
         let mut connection = self.connection();
+        if matches!(action, Action::CreateTopic { .. }) {
+            file::upgrade(&mut connection, &self.path)?;
+        }
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
         let found = self.observed(self.found(&transaction, only, &Topics::Prefixed(String::new()))?);
         if !is_to_make(&found, action)? {

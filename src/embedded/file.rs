@@ -10,8 +10,11 @@ use crate::base::{Error, Result};
 
 /// "cfLg" in the file's header.
 const APPLICATION_ID: i32 = 0x6366_4c67;
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../../migrations/0001_log.sql"), include_str!("../../migrations/0002_groups.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../../migrations/0001_log.sql"),
+    include_str!("../../migrations/0002_groups.sql"),
+    include_str!("../../migrations/0003_topic_ids.sql"),
+];
 const FORMAT: i32 = MIGRATIONS.len() as i32;
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -149,7 +152,7 @@ mod tests {
         open(&path, true).unwrap().pragma_update(None, "user_version", 7).unwrap();
         let error = open(&path, true).unwrap_err();
         assert_eq!(error.kind(), Kind::Refused);
-        assert!(error.message().contains("log.db has log format 7, newer than this tool knows: 2"), "{error}");
+        assert!(error.message().contains("log.db has log format 7, newer than this tool knows: 3"), "{error}");
         assert_eq!(error.help(), Some("use a newer crossfade"));
     }
 
@@ -158,16 +161,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.db");
         let connection = open(&path, true).unwrap();
-        connection.execute_batch("DROP TABLE groups; PRAGMA user_version = 1").unwrap();
+        connection
+            .execute_batch("DROP TABLE groups; ALTER TABLE topics DROP COLUMN uuid; PRAGMA user_version = 1")
+            .unwrap();
         drop(connection);
         let version = |connection: &Connection| -> i32 {
             connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
         };
         let mut connection = open(&path, false).unwrap();
         assert_eq!(version(&connection), 1);
+        connection.execute("INSERT INTO topics (name, configs) VALUES ('t', '{}')", []).unwrap();
+        let id = |connection: &Connection| super::super::layout::topic_id(connection, "log", "t").unwrap();
+        assert_eq!(id(&connection).as_deref(), Some("log/1"));
         for _ in 0..2 {
             upgrade(&mut connection, &path).unwrap();
             assert_eq!(version(&connection), FORMAT);
+            assert_eq!(id(&connection).as_deref(), Some("log/1"), "a topic keeps its id");
         }
         connection.execute("INSERT INTO groups VALUES ('g', '{}')", []).unwrap();
     }

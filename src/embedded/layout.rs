@@ -63,6 +63,19 @@ pub(super) fn config_text(configs: &BTreeMap<String, String>) -> Result<String> 
         .map_err(|error| Error::failed("the configs cannot be written as JSON").because(error))
 }
 
+/// The id of a topic, if it is there; in files of a format without ids as of one made before there were any.
+pub(super) fn topic_id(connection: &Connection, log: &str, name: &str) -> rusqlite::Result<Option<String>> {
+    let kept = connection.prepare("SELECT uuid FROM topics").is_ok();
+    let select = if kept {
+        "SELECT id, uuid FROM topics WHERE name = ?1"
+    } else {
+        "SELECT id, NULL FROM topics WHERE name = ?1"
+    };
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?));
+    let found = connection.query_row(select, [name], row).optional()?;
+    Ok(found.map(|(row, uuid)| uuid.unwrap_or_else(|| format!("{log}/{row}"))))
+}
+
 /// The name a deleted topic gets, which no topic can have. Its partitions stay, so that no other topic gets their ids and
 /// no open handle meets the records of another topic.
 pub(super) fn deleted(id: i64) -> String {

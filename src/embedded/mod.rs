@@ -19,7 +19,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use crate::base::{Error, Result};
-use crate::port::event_log::{Checkpoint, Ends, EventLog, LogReader, LogWriter, Positions, Topic};
+use crate::port::event_log::{Checkpoint, Ends, EventLog, LogReader, LogWriter, Positions, Topic, TopicIds};
 use crate::port::group::{GroupReader, Join};
 use crate::port::roster::{Board, RosterReader};
 
@@ -62,7 +62,10 @@ impl EmbeddedLog {
     ) -> Result<()> {
         let configs = layout::config_text(configs)?;
         let made = transaction
-            .execute("INSERT OR IGNORE INTO topics (name, configs) VALUES (?1, ?2)", [name, &configs])
+            .execute(
+                "INSERT OR IGNORE INTO topics (name, configs, uuid) VALUES (?1, ?2, ?3)",
+                [name, &configs, &uuid::Uuid::new_v4().to_string()],
+            )
             .map_err(|error| self.fail(error))?;
         if made == 0 {
             return Ok(());
@@ -135,6 +138,15 @@ impl EventLog for EmbeddedLog {
         ends.collect::<rusqlite::Result<_>>().map_err(|error| self.fail(error))
     }
 
+    fn topic_ids(&self, topics: &[&str]) -> Result<TopicIds> {
+        let connection = self.connection();
+        let ids = topics.iter().map(|name| {
+            let id = layout::topic_id(&connection, &self.cluster_id, name)?;
+            Ok(id.map(|id| ((*name).to_owned(), id)))
+        });
+        ids.filter_map(rusqlite::Result::transpose).collect::<rusqlite::Result<_>>().map_err(|error| self.fail(error))
+    }
+
     fn topics(&self) -> Result<BTreeMap<String, i32>> {
         let found = || -> rusqlite::Result<BTreeMap<String, i32>> {
             self.connection()
@@ -154,6 +166,7 @@ impl EventLog for EmbeddedLog {
         }
         let fail = |error| self.fail(error);
         let mut connection = self.connection();
+        file::upgrade(&mut connection, &self.path)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
         for topic in topics {
             self.make_topic(&transaction, &topic.name, topic.partitions, &topic.configs)?;

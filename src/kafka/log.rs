@@ -22,7 +22,7 @@ use super::writer::KafkaWriter;
 use super::{fault, topics};
 use crate::base::{Error, Result};
 use crate::port::event_log::{
-    Batch, Checkpoint, Ends, EventLog, LogReader, LogWriter, Offset, Positions, Topic, checkpoint_place,
+    Batch, Checkpoint, Ends, EventLog, LogReader, LogWriter, Offset, Positions, Topic, TopicIds, checkpoint_place,
 };
 use crate::port::group::{GroupReader, Join};
 
@@ -118,6 +118,11 @@ impl Cluster {
     /// For calls the client has no method for.
     pub(super) fn handle(&self) -> Handle<'_> {
         Handle::of(self.committed.client())
+    }
+
+    pub(super) fn id(&self) -> Result<String> {
+        let client = self.committed.client();
+        client.fetch_cluster_id(REQUEST).ok_or_else(|| fault::unreachable(&self.settings, client.context()))
     }
 
     pub(super) fn describe(&self) -> String {
@@ -318,9 +323,7 @@ impl EventLog for KafkaLog {
     }
 
     fn cluster_id(&self) -> Result<String> {
-        let client = self.cluster.committed.client();
-        let id = client.fetch_cluster_id(REQUEST);
-        id.ok_or_else(|| fault::unreachable(&self.cluster.settings, client.context()))
+        self.cluster.id()
     }
 
     fn open_writer(&self, name: &str, instance: &str) -> Result<Box<dyn LogWriter>> {
@@ -349,6 +352,10 @@ impl EventLog for KafkaLog {
         let highs = self.cluster.offsets(uncommitted, topic, all.clone(), At::End)?;
         let ends = lows.into_iter().zip(stable).zip(highs);
         Ok(all.zip(ends.map(|((low, committed), high)| Ends { low, committed, high })).collect())
+    }
+
+    fn topic_ids(&self, topics: &[&str]) -> Result<TopicIds> {
+        topics::ids(&self.cluster, topics)
     }
 
     fn topics(&self) -> Result<BTreeMap<String, i32>> {

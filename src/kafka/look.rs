@@ -173,7 +173,7 @@ fn hidden_topics(
     for block in unlisted.chunks(BLOCK) {
         let told = patiently(cluster, |handle| sys::describe_topics(handle, block, Ask::within(REQUEST)));
         let told = told.map_err(|refusal| fault::refused("the topics cannot be looked up", &refusal))?;
-        let kept = |told: &sys::Answer| matches!(told, Err(refusal) if refusal.code == Code::TopicAuthorizationFailed);
+        let kept = |told: &sys::Answer<[i64; 2]>| matches!(told, Err(refusal) if refusal.code == Code::TopicAuthorizationFailed);
         hidden.extend(told.into_iter().filter(|(_, told)| kept(told)).map(|(name, _)| name));
     }
     Ok(hidden)

@@ -5,16 +5,19 @@ use std::sync::PoisonError;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaRespErr;
 
+use super::admin::BLOCK;
 use super::log::Cluster;
 use super::settings::MAX_MESSAGE_BYTES;
 use super::sys::{self, Ask, Entry, NewTopic};
 use super::{fault, look};
 use crate::base::{Error, Kind, Result};
-use crate::port::event_log::Topic;
+use crate::port::event_log::{Topic, TopicIds};
 
 /// Ours, not Kafka's: among the configs of a wanted topic it says how many copies are kept.
 const REPLICATION: &str = "replication.factor";
@@ -32,6 +35,27 @@ pub(super) fn list(cluster: &Cluster) -> Result<BTreeMap<String, i32>> {
     let metadata = cluster.metadata(None)?;
     let found = metadata.topics().iter().filter(|topic| !internal(topic.name()));
     Ok(found.map(|topic| (topic.name().to_owned(), count(topic.partitions().len()))).collect())
+}
+
+/// The ids of those that exist, in Kafka's own form; where brokers keep none, the cluster's id and the name stand in.
+pub(super) fn ids(cluster: &Cluster, topics: &[&str]) -> Result<TopicIds> {
+    let what = |topic: &str| format!("the topic '{topic}' cannot be looked up");
+    let mut ids = TopicIds::new();
+    for block in topics.chunks(BLOCK) {
+        let told = look::patiently(cluster, |handle| sys::describe_topics(handle, block, Ask::within(look::REQUEST)));
+        for (topic, told) in told.map_err(|refusal| fault::refused("the topics cannot be looked up", &refusal))? {
+            let id = match told {
+                Ok([0, 0]) => format!("{}/{topic}", cluster.id()?),
+                Ok([high, low]) => BASE64_URL_SAFE_NO_PAD.encode([high.to_be_bytes(), low.to_be_bytes()].concat()),
+                Err(refusal) if refusal.code == Code::UnknownTopicOrPartition => continue,
+                Err(refusal) => {
+                    return Err(fault::needs(fault::refused(what(&topic), &refusal), "Describe on the topic"));
+                }
+            };
+            ids.insert(topic, id);
+        }
+    }
+    Ok(ids)
 }
 
 /// Creates what is missing, with as many copies as [`REPLICATION`] says, else two where there are two brokers, and

@@ -17,6 +17,9 @@ pub type Offset = i64;
 /// Next offset to read, per (topic, partition).
 pub type Positions = BTreeMap<(String, i32), Offset>;
 
+/// The id of each topic by its name. A topic made anew under an old name has another id.
+pub type TopicIds = BTreeMap<String, String>;
+
 /// The two ends of a partition. `committed` is where a read-committed reader stops now (the last stable offset),
 /// `high` the high watermark; they differ while a transaction is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,6 +236,9 @@ pub trait EventLog: Send + Sync {
 
     /// The ends of every partition of `topic`.
     fn ends(&self, topic: &str) -> Result<BTreeMap<i32, Ends>>;
+
+    /// The ids of those of `topics` that exist, as the home has them now.
+    fn topic_ids(&self, topics: &[&str]) -> Result<TopicIds>;
 
     /// Every topic and the number of its partitions.
     fn topics(&self) -> Result<BTreeMap<String, i32>>;

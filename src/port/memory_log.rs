@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::base::{Error, Result};
 use crate::event::partition::partition;
 use crate::port::event_log::{
-    Batch, Checkpoint, Ends, EventLog, LogReader, LogWriter, Offset, Positions, Record, Topic,
+    Batch, Checkpoint, Ends, EventLog, LogReader, LogWriter, Offset, Positions, Record, Topic, TopicIds,
 };
 use crate::port::group::{GroupReader, Join, Place};
 use crate::port::roster::{Board, Lanes, Roster, RosterReader};
@@ -30,11 +30,14 @@ struct Shared {
 #[derive(Default)]
 struct State {
     topics: BTreeMap<String, StoredTopic>,
+    /// Topics made so far.
+    made: u64,
     writers: BTreeMap<String, WriterState>,
     groups: BTreeMap<String, Roster>,
 }
 
 struct StoredTopic {
+    id: u64,
     topic: Topic,
     partitions: Vec<Partition>,
 }
@@ -72,6 +75,11 @@ impl MemoryLog {
                 committed: Condvar::new(),
             }),
         }
+    }
+
+    /// Deletes a topic with its records, if it is there.
+    pub fn delete_topic(&self, name: &str) {
+        self.shared.state().topics.remove(name);
     }
 }
 
@@ -164,6 +172,12 @@ impl EventLog for MemoryLog {
         Ok((0..).zip(ends).collect())
     }
 
+    fn topic_ids(&self, topics: &[&str]) -> Result<TopicIds> {
+        let state = self.shared.state();
+        let found = topics.iter().filter_map(|name| Some((*name, state.topics.get(*name)?.id)));
+        Ok(found.map(|(name, id)| (name.to_owned(), format!("{}/{id}", self.shared.cluster_id))).collect())
+    }
+
     fn topics(&self) -> Result<BTreeMap<String, i32>> {
         let state = self.shared.state();
         Ok(state.topics.iter().map(|(name, stored)| (name.clone(), stored.topic.partitions)).collect())
@@ -175,9 +189,11 @@ impl EventLog for MemoryLog {
         }
         let mut state = self.shared.state();
         for topic in topics {
-            state.topics.entry(topic.name.clone()).or_insert_with(|| StoredTopic {
-                topic: topic.clone(),
-                partitions: (0..topic.partitions).map(|_| Partition::default()).collect(),
+            let State { topics, made, .. } = &mut *state;
+            topics.entry(topic.name.clone()).or_insert_with(|| {
+                *made += 1;
+                let partitions = (0..topic.partitions).map(|_| Partition::default()).collect();
+                StoredTopic { id: *made, topic: topic.clone(), partitions }
             });
         }
         Ok(())

@@ -29,6 +29,7 @@ macro_rules! contract {
             order::positions_meet_the_ends,
             order::keys_lie_where_kafka_puts_them,
             cases::topics_are_created_once,
+            cases::i13_a_topic_keeps_its_id_and_one_made_anew_has_another,
             cases::what_is_not_there_is_named,
             cases::the_largest_record_is_taken_and_a_larger_one_is_not,
             cases::all_handles_see_the_same_log,
@@ -72,7 +73,9 @@ mod kafka {
     use std::time::Duration;
 
     use crossfade::kafka::{KafkaLog, KafkaSettings};
+    use crossfade::plan::Action;
     use crossfade::port::event_log::EventLog;
+    use crossfade::port::topic_admin::TopicAdmin;
 
     use super::home::Home;
     use super::*;
@@ -91,6 +94,14 @@ mod kafka {
     impl Home for Kafka {
         fn open(&self) -> Box<dyn EventLog> {
             Box::new(KafkaLog::open(&self.0).unwrap())
+        }
+
+        fn delete(&self, topic: &str) {
+            let log = KafkaLog::open(&self.0).unwrap();
+            log.admin().perform(&Action::DeleteTopic { name: topic.to_owned() }).unwrap();
+            while log.topics().unwrap().contains_key(topic) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
 
         fn time_out(&self) -> Duration {

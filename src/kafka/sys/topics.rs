@@ -123,8 +123,12 @@ pub(in crate::kafka) fn delete_topic(handle: Handle<'_>, name: &str, ask: Ask) -
     results.remove(name).unwrap_or_else(|| Err(Refusal::new(Code::Fail, "the broker does not tell")))
 }
 
-/// Whether each may be looked at and is there.
-pub(in crate::kafka) fn describe_topics(handle: Handle<'_>, names: &[&str], ask: Ask) -> Answer<PerTopic> {
+/// The id of each as two halves, high first; both are 0 where the brokers give topics none (before Kafka 2.8).
+pub(in crate::kafka) fn describe_topics(
+    handle: Handle<'_>,
+    names: &[&str],
+    ask: Ask,
+) -> Answer<BTreeMap<String, Answer<[i64; 2]>>> {
     let names = names.iter().map(|name| c_text(name)).collect::<Answer<Vec<_>>>()?;
     let mut raw: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     // SAFETY: the names live during the call, which copies them; the object is ours.
@@ -144,7 +148,11 @@ pub(in crate::kafka) fn describe_topics(handle: Handle<'_>, names: &[&str], ask:
         |answer| unsafe {
             let topics = list(answer, rd::rd_kafka_DescribeTopics_result_topics).map(|topic| {
                 let name = text(rd::rd_kafka_TopicDescription_name(topic)).unwrap_or_default();
-                (name, error(rd::rd_kafka_TopicDescription_error(topic)))
+                let id = rd::rd_kafka_TopicDescription_topic_id(topic);
+                let halves =
+                    || [rd::rd_kafka_Uuid_most_significant_bits(id), rd::rd_kafka_Uuid_least_significant_bits(id)];
+                let told = error(rd::rd_kafka_TopicDescription_error(topic));
+                (name, told.map(|()| if id.is_null() { [0; 2] } else { halves() }))
             });
             topics.collect()
         },

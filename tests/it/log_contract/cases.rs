@@ -26,6 +26,28 @@ pub fn topics_are_created_once(home: &dyn Home) {
     assert_eq!(scene.read(5).len(), 5);
 }
 
+pub fn i13_a_topic_keeps_its_id_and_one_made_anew_has_another(home: &dyn Home) {
+    let scene = Scene::new(home, 2);
+    let (other, missing) = (format!("{}.other", scene.topic), format!("{}.missing", scene.topic));
+    let topic = |name: &str| Topic { name: name.to_owned(), partitions: 2, configs: BTreeMap::new() };
+    scene.log.create_topics(&[topic(&other)]).unwrap();
+    let asked = [scene.topic.as_str(), &missing, &other];
+    let before = scene.log.topic_ids(&asked).unwrap();
+    assert_eq!(before.keys().collect::<Vec<_>>(), [&scene.topic, &other]);
+    assert_ne!(before[&scene.topic], before[&other]);
+    let mut writer = scene.writer("replay");
+    scene.append(&mut *writer, "record", 5);
+    writer.commit("plan", json!(1)).unwrap();
+    scene.log.create_topics(&[topic(&other)]).unwrap();
+    assert_eq!(home.open().topic_ids(&asked).unwrap(), before, "stable over writes and reopening");
+    home.delete(&scene.topic);
+    assert_eq!(home.open().topic_ids(&asked).unwrap().keys().collect::<Vec<_>>(), [&other]);
+    home.open().create_topics(&[topic(&scene.topic)]).unwrap();
+    let after = home.open().topic_ids(&asked).unwrap();
+    assert_ne!(after[&scene.topic], before[&scene.topic]);
+    assert_eq!((&after[&other], scene.log.topic_ids(&asked).unwrap()), (&before[&other], after.clone()));
+}
+
 pub fn what_is_not_there_is_named(home: &dyn Home) {
     let scene = Scene::new(home, 3);
     let missing = format!("{}.missing", scene.topic);

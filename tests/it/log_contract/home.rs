@@ -5,14 +5,19 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crossfade::embedded::EmbeddedLog;
+use crossfade::plan::Action;
 use crossfade::port::event_log::{
     Batch, EventLog, LogReader, LogWriter, Offset, Positions, Record, Topic, checkpoint_place, own_topics,
 };
 use crossfade::port::memory_log::MemoryLog;
+use crossfade::port::topic_admin::TopicAdmin;
 
 pub trait Home: Sync {
     /// A handle on the home's one log, as another process would have it.
     fn open(&self) -> Box<dyn EventLog>;
+
+    /// Deletes a topic and returns once it is gone.
+    fn delete(&self, topic: &str);
 
     /// The longest a transaction whose writer died may hold others up.
     fn time_out(&self) -> Duration {
@@ -37,6 +42,10 @@ impl Home for Memory {
     fn open(&self) -> Box<dyn EventLog> {
         Box::new(self.0.clone())
     }
+
+    fn delete(&self, topic: &str) {
+        self.0.delete_topic(topic);
+    }
 }
 
 pub struct Embedded {
@@ -54,6 +63,11 @@ impl Embedded {
 impl Home for Embedded {
     fn open(&self) -> Box<dyn EventLog> {
         Box::new(EmbeddedLog::open(&self.path, true).unwrap())
+    }
+
+    fn delete(&self, topic: &str) {
+        let log = EmbeddedLog::open(&self.path, false).unwrap();
+        log.perform(&Action::DeleteTopic { name: topic.to_owned() }).unwrap();
     }
 }
 

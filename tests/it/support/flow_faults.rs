@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossfade::base::{Error, Result};
-use crossfade::port::event_log::{Checkpoint, Ends, EventLog, LogReader, LogWriter, Positions, Record, Topic};
+use crossfade::port::event_log::{
+    Checkpoint, Ends, EventLog, LogReader, LogWriter, Positions, Record, Topic, TopicIds,
+};
 use crossfade::port::group::{GroupReader, Join};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +129,10 @@ impl EventLog for FaultyLog {
 
     fn ends(&self, topic: &str) -> Result<BTreeMap<i32, Ends>> {
         self.log.ends(topic)
+    }
+
+    fn topic_ids(&self, topics: &[&str]) -> Result<TopicIds> {
+        self.log.topic_ids(topics)
     }
 
     fn topics(&self) -> Result<BTreeMap<String, i32>> {

@@ -20,7 +20,7 @@ use crossfade::port::journal::{Journal, Stage};
 use crossfade::port::owners::Sessions;
 use crossfade::port::progress::Progress;
 use crossfade::port::row_store::RowStore;
-use crossfade::project::Projector;
+use crossfade::project::{Projected, Projector};
 use crossfade::scan::Mode;
 use serde_json::json;
 
@@ -29,8 +29,11 @@ use crate::error::Exit;
 use crate::report::ReportArgs;
 
 pub(crate) use self::dry_run::dry_run;
+use self::findings::{
+    COMPACTED, GONE, MISSING, coverage_findings, finding, follow_findings, keeping_findings, missing_finding,
+    projection_view, replay_findings, reverse_findings,
+};
 pub(crate) use self::findings::{behind_changes, name_of};
-use self::findings::{coverage_findings, finding, follow_findings, projection_view, replay_findings, reverse_findings};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -92,6 +95,10 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
         findings.extend(unseen.map(|text| finding("not-seen", Severity::Note, text)));
         let mut facts = vec![("legacy".to_owned(), source.describe()), ("log".to_owned(), log.describe())];
         let state = replay_findings(context, log.as_ref(), &mut findings, &mut facts)?;
+        if !args.from_log {
+            findings.extend(keeping_findings(log.as_ref(), mapping)?);
+        }
+        let gone = findings.iter().any(|finding| finding.code == GONE);
         let from = state.as_ref().map(ReplayState::begins_at).unwrap_or_default();
         let sessions = Sessions::read(log.as_ref(), mapping, migration, None)?;
         // Read before the snapshot, which has all that this says.
@@ -112,16 +119,19 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
             facts.push(("compared at".to_owned(), at));
         }
         let follow = FollowState::read(log.as_ref(), migration)?;
-        if args.from_log {
-            fold(context, log.as_ref(), &from, store)?;
+        if args.from_log && gone {
+            facts.push(("compared with".to_owned(), "nothing: the log is not whole".to_owned()));
+        } else if args.from_log {
+            let folded = fold(context, log.as_ref(), &from, store)?;
+            findings.extend(missing_finding(&folded, state.as_ref(), &sessions));
             facts.push(("compared with".to_owned(), "the whole log, folded anew".to_owned()));
         } else {
             facts.push(("projection".to_owned(), store.describe()));
-            if follow.is_some() {
+            if follow.is_some() && !gone {
                 await_store(store, &ends, &progress)?;
             }
         }
-        let view = projection_view(context, &ends, store, &mut findings)?;
+        let view = projection_view(context, (log.as_ref(), &ends), store, &mut findings)?;
         let stands = view.as_ref().map(|view| &view.state().positions);
         reverse_findings(context, log.as_ref(), (&sessions, sink.as_ref()), stands, &mut findings, &mut facts)?;
         let triggers_run = sink.is_some_and(|sink| sink.triggers_run);
@@ -208,10 +218,9 @@ fn next_pass(log: &dyn EventLog, migration: &str, before: Option<&ReplayState>, 
     Ok(())
 }
 
-fn fold(context: &Context, log: &dyn EventLog, from: &Positions, store: &dyn RowStore) -> Result<()> {
+fn fold(context: &Context, log: &dyn EventLog, from: &Positions, store: &dyn RowStore) -> Result<Projected> {
     let (mapping, migration) = (&context.mapping, &context.config.migration);
-    Projector { log, store, mapping, migration, from, progress: &context.progress() }.rebuild()?;
-    Ok(())
+    Projector { log, store, mapping, migration, from, progress: &context.progress() }.rebuild()
 }
 
 fn limits(context: &Context, log: &dyn EventLog) -> Result<Vec<usize>> {
@@ -311,6 +320,10 @@ fn next(context: &Context, outcome: &Outcome, state: Option<&ReplayState>) -> St
     let command = |command: &str| context.command(command);
     match state.map(|state| state.phase) {
         None | Some(Phase::Base | Phase::Reconcile) => command("replay"),
+        _ if has(GONE) => command("replay --recopy"),
+        _ if has("projection-astray") => command("project --rebuild"),
+        _ if has(MISSING) => command("replay --recopy"),
+        _ if has(COMPACTED) => format!("{}, then {}", command("provision apply"), command("diff --from-log")),
         _ if has("follow-behind") => command("follow"),
         _ if has("foreign-write") => command("project --reverse --adopt ROW, or --overwrite ROW"),
         _ if has("reverse-behind") => command("project --reverse"),

@@ -188,7 +188,7 @@ fn reconcile(context: &Context, log: &dyn EventLog, quarantine: Option<&mut Quar
     let source = context.source(false)?;
     let detail = json!({"log": log.describe(), "mapping": context.mapping.hash});
     context.act(log, "follow reconcile", &detail, || {
-        let (state, done) = crate::replay::reconcile(context, source.as_ref(), log, quarantine)?;
+        let (state, done) = crate::replay::reconcile(context, source.as_ref(), log, quarantine, false)?;
         let told = json!({"reconciled": done.events(), "quarantined": state.quarantined});
         Ok((done.events(), told))
     })

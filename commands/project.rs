@@ -12,8 +12,9 @@ use crossfade::base::{Error, Result, rfc3339};
 use crossfade::capture::ReplayState;
 use crossfade::control::require_topics;
 use crossfade::port::boundary::boundary;
-use crossfade::port::event_log::{EventLog, Positions};
+use crossfade::port::event_log::Positions;
 use crossfade::port::group::{Join, SESSION};
+use crossfade::port::identity::RowTopics;
 use crossfade::project::{Projected, Projector, group, snapshot};
 use serde_json::json;
 
@@ -76,7 +77,9 @@ pub(crate) fn run(args: &ProjectArgs, context: &Context) -> Result<Exit> {
     if args.live && context.ui.output == Output::Table {
         context.ui.note("folding events as they come; Ctrl-C ends it");
     }
-    let from = generation_start(context, log.as_ref())?;
+    let replay = ReplayState::read(log.as_ref(), &context.config.migration)?;
+    let found = RowTopics::look(log.as_ref(), &context.mapping)?;
+    let from = generation_start(replay.map(|(state, _)| state), &found)?;
     let group = group(&context.config.migration);
     let topics: BTreeSet<&str> = context.mapping.tables.iter().map(|table| table.topic.as_str()).collect();
     let topics: Vec<String> = topics.into_iter().map(str::to_owned).collect();
@@ -100,7 +103,7 @@ pub(crate) fn run(args: &ProjectArgs, context: &Context) -> Result<Exit> {
         if let Some((file, taken_at)) = restored {
             let name = file.display().to_string();
             let mut input = BufReader::new(open_snapshot(file)?);
-            snapshot::restore(&name, &mut input, store.as_ref(), &context.mapping, &log.cluster_id()?)?;
+            snapshot::restore(&name, &mut input, store.as_ref(), &context.mapping, (&log.cluster_id()?, &found))?;
             context.ui.note(format!("restored the snapshot of {taken_at}"));
         }
         let projected = match (args.rebuild, args.live) {
@@ -124,10 +127,11 @@ fn join<'a>(args: &'a ProjectArgs, group: &'a str, topics: &'a [String]) -> Join
     Join { group, name: args.member.as_deref(), topics, session: SESSION }
 }
 
-/// Where the events of the replay's generation begin.
-fn generation_start(context: &Context, log: &dyn EventLog) -> Result<Positions> {
-    let state = ReplayState::read(log, &context.config.migration)?;
-    Ok(state.map(|(state, _)| state.begins_at()).unwrap_or_default())
+/// Where the events of the replay's generation begin; refused where they are gone.
+fn generation_start(state: Option<ReplayState>, found: &RowTopics) -> Result<Positions> {
+    let Some(state) = state else { return Ok(Positions::new()) };
+    state.require(found)?;
+    Ok(state.begins_at())
 }
 
 fn open_snapshot(file: &Path) -> Result<File> {

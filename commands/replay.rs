@@ -12,6 +12,7 @@ use crossfade::control::require_topics;
 use crossfade::event::codec::{Codec, Exact};
 use crossfade::mapping::Value;
 use crossfade::port::event_log::EventLog;
+use crossfade::port::identity::RowTopics;
 use crossfade::port::legacy_source::LegacySource;
 use crossfade::project::Projector;
 use crossfade::scan::masked;
@@ -122,7 +123,7 @@ fn copy(
     if state.phase == Phase::Done && !resumed {
         return Ok(Done { state, rows, resumed, reconciled: None });
     }
-    let (state, reconciled) = reconcile(context, source, log, quarantine)?;
+    let (state, reconciled) = reconcile(context, source, log, quarantine, args.recopy)?;
     Ok(Done { state, rows, resumed, reconciled: Some(reconciled) })
 }
 
@@ -133,6 +134,7 @@ pub(crate) fn reconcile(
     source: &dyn LegacySource,
     log: &dyn EventLog,
     mut quarantine: Option<&mut Quarantined<'_>>,
+    recopied: bool,
 ) -> Result<(ReplayState, Reconciled)> {
     let Some((state, _)) = ReplayState::read(log, &context.config.migration)? else {
         return Err(Error::refused("there was no replay yet").hint("crossfade replay"));
@@ -158,9 +160,16 @@ pub(crate) fn reconcile(
         from: &from,
         progress: &progress,
     };
-    if store.state()?.is_some_and(|state| state.mapping_hash != context.mapping.hash) {
+    let folded = store.state()?;
+    let found = RowTopics::look(log, &context.mapping)?;
+    state.require(&found)?;
+    if folded.as_ref().is_some_and(|state| state.mapping_hash != context.mapping.hash) {
         // The replay's own checkpoint is this mapping's by now, so the other one has been given up.
         context.ui.note("the projection was made under another mapping: it is folded anew");
+        projector.rebuild()?;
+    } else if recopied && folded.is_some_and(|state| found.lost(&state.topics, &state.positions).is_some()) {
+        // All rows are events anew, so nothing of what it was folded from is needed.
+        context.ui.note("the projection was made from events that are gone: it is folded anew");
         projector.rebuild()?;
     }
     for probe in 0.. {

@@ -6,8 +6,9 @@ use crossfade::base::{Result, Verdict, rfc3339};
 use crossfade::capture::{FollowState, Phase, ReplayState};
 use crossfade::control::{Lock, missing_row_topics};
 use crossfade::port::event_log::{EventLog, ends};
+use crossfade::port::identity::RowTopics;
 use crossfade::port::journal::{Entry, Stage};
-use crossfade::port::owners::Sessions;
+use crossfade::port::owners::{OWNERS, Sessions};
 use crossfade::project::behind;
 use crossfade::report::table::grid;
 use crossfade::scan::Found;
@@ -132,6 +133,12 @@ fn log_lines(
             }
         }
     };
+    let topics = RowTopics::look(log, &context.mapping)?;
+    let lost = replay.as_ref().and_then(|(state, _)| state.lost(&topics));
+    if let Some(lost) = &lost {
+        next = Some("replay --recopy");
+        lines.push(Line { what: "events", state: lost.text("the replay") });
+    }
     if replay.as_ref().is_none_or(|(state, _)| state.phase != Phase::Done) {
         next = next.or(Some("replay"));
     }
@@ -145,8 +152,14 @@ fn log_lines(
     if let Some(state) = follow_line(context, log)? {
         lines.push(Line { what: "follow", state });
     }
-    let sessions = Sessions::read(log, &context.mapping, migration, None)?;
-    if !sessions.is_empty() {
+    let gone = Sessions::lost(log, &context.mapping, migration)?;
+    let sessions = match &gone {
+        Some(_) => Sessions::default(),
+        None => Sessions::read(log, &context.mapping, migration, None)?,
+    };
+    if let Some(gone) = gone {
+        lines.push(Line { what: "owners", state: gone.text(OWNERS) });
+    } else if !sessions.is_empty() {
         let mut state = format!("events own {}", counted(sessions.owners.owned(), "session"));
         if !sessions.foreign.is_empty() {
             let rows = counted(sessions.foreign.len() as u64, "row");
@@ -155,11 +168,16 @@ fn log_lines(
         lines.push(Line { what: "owners", state });
     }
     let projection = context.store()?.state()?;
+    let topics = RowTopics::look(log, &context.mapping)?;
     let state = match projection {
         None => "not made".to_owned(),
         Some(state) if state.mapping_hash != context.mapping.hash => {
             next = next.or(Some("project --rebuild"));
             "made under another mapping".to_owned()
+        }
+        Some(state) if let Some(lost) = topics.lost(&state.topics, &state.positions) => {
+            next = next.or(Some("project --rebuild"));
+            lost.text("it")
         }
         Some(state) if state.rebuilding => "a rebuild is unfinished".to_owned(),
         Some(state) => {

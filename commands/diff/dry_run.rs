@@ -7,7 +7,8 @@ use crossfade::compare::{Job, compare};
 use crossfade::control::{missing_row_topics, missing_topics};
 use crossfade::diff::{Severity, TableCoverage};
 use crossfade::event::codec::Exact;
-use crossfade::port::event_log::{EventLog, Positions};
+use crossfade::port::event_log::{EventLog, Positions, ends};
+use crossfade::port::identity::RowTopics;
 use crossfade::port::legacy_source::LegacySource;
 use crossfade::port::memory_log::MemoryLog;
 use crossfade::scan::{Mode, mask};
@@ -87,7 +88,18 @@ pub(crate) fn dry_run(
         steps.push("fold the log to its end and write an event for every row that differs (reconcile)".to_owned());
     }
     let scratch = context.scratch_store()?;
-    let from = state.as_ref().map(ReplayState::begins_at).unwrap_or_default();
+    let from = match &state {
+        Some(state) => {
+            let found = RowTopics::look(log, mapping)?;
+            if recopy && state.lost(&found).is_some() {
+                ends(log, mapping)?
+            } else {
+                state.require(&found)?;
+                state.begins_at()
+            }
+        }
+        None => Positions::new(),
+    };
     fold(context, log, &from, scratch.store.as_ref())?;
     let mut view = scratch.store.view(&context.mapping)?;
     let mut snapshot = source.snapshot()?;

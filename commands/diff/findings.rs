@@ -1,15 +1,19 @@
 //! What stands beside the rows compared: coverage, how far each engine came, and what nobody can see.
 
-use crossfade::base::words::counted;
+use std::collections::BTreeSet;
+
+use crossfade::base::words::{counted, number};
 use crossfade::base::{Error, Result, rfc3339};
 use crossfade::capture::{FollowState, Phase, ReplayState, untold};
 use crossfade::diff::{Finding, Severity};
+use crossfade::mapping::Mapping;
 use crossfade::port::change_source::Lag;
 use crossfade::port::event_log::{EventLog, Positions};
+use crossfade::port::identity::RowTopics;
 use crossfade::port::legacy_sink::SinkState;
 use crossfade::port::owners::Sessions;
 use crossfade::port::row_store::{RowStore, RowView};
-use crossfade::project::{behind, reverse_start};
+use crossfade::project::{Projected, behind, reverse_start};
 
 use crate::context::{Context, Unmapped, now, today};
 
@@ -73,6 +77,13 @@ pub(super) fn replay_findings(
         "replay".to_owned(),
         format!("generation {}, taken {} ({age} s ago)", state.generation, rfc3339(state.snapshot_at)),
     ));
+    if let Some(lost) = state.lost(&RowTopics::look(log, &context.mapping)?) {
+        findings.push(finding(
+            GONE,
+            Severity::Gap,
+            format!("{}: run 'crossfade replay --recopy'", lost.text("the replay")),
+        ));
+    }
     if state.phase != Phase::Done {
         findings.push(finding(
             "replay-unfinished",
@@ -164,10 +175,53 @@ pub(crate) fn behind_changes(context: &Context, log: &dyn EventLog) -> Result<Op
     untold(capture.as_ref(), &incarnation, log, &context.config.migration)
 }
 
+/// Events that the replay wrote are not in the log any more.
+pub(super) const GONE: &str = "events-gone";
+
+/// Events may have been compacted away.
+pub(super) const COMPACTED: &str = "events-compacted";
+
+/// A whole fold has seen fewer events than were written.
+pub(super) const MISSING: &str = "events-missing";
+
+/// Topics of rows that keep only the newest event of each key. What was taken away does not show in a projection made before.
+pub(super) fn keeping_findings(log: &dyn EventLog, mapping: &Mapping) -> Result<Vec<Finding>> {
+    let topics: BTreeSet<&str> = mapping.tables.iter().map(|table| table.topic.as_str()).collect();
+    let mut findings = Vec::new();
+    for topic in topics {
+        let policy = log.topic_config(topic, "cleanup.policy")?.unwrap_or_default();
+        if policy.split(',').any(|word| word.trim() == "compact") {
+            let text = format!(
+                "cleanup.policy={policy} of '{topic}' keeps only the newest event of each key: the projection may hold what the log no longer says; 'crossfade diff --from-log' looks"
+            );
+            findings.push(finding(COMPACTED, Severity::Gap, text));
+        }
+    }
+    Ok(findings)
+}
+
+/// Events of one generation are numbered without a gap; those of other types have numbers, too, where anything was ever
+/// transferred.
+pub(super) fn missing_finding(folded: &Projected, state: Option<&ReplayState>, sessions: &Sessions) -> Option<Finding> {
+    let state = state.filter(|_| sessions.is_empty())?;
+    let seen = folded.newest;
+    let written = if seen.generation == state.generation { seen.last.max(state.count) } else { state.count };
+    let there = if seen.generation == state.generation { seen.events } else { 0 };
+    (there < written).then(|| {
+        let text = format!(
+            "of {} of generation {} the log has {}: others were compacted away or have expired",
+            counted(written, "event"),
+            state.generation,
+            number(there)
+        );
+        finding(MISSING, Severity::Gap, text)
+    })
+}
+
 /// A view of the projection, or why there is none.
 pub(super) fn projection_view(
     context: &Context,
-    ends: &Positions,
+    (log, ends): (&dyn EventLog, &Positions),
     store: &dyn RowStore,
     findings: &mut Vec<Finding>,
 ) -> Result<Option<Box<dyn RowView>>> {
@@ -178,6 +232,12 @@ pub(super) fn projection_view(
     };
     if state.mapping_hash != context.mapping.hash {
         return Err(Error::stale("the projection was made under another mapping").hint("crossfade project --rebuild"));
+    }
+    let found = RowTopics::look(log, &context.mapping)?;
+    if let Some(lost) = found.lost(&state.topics, &state.positions) {
+        let text = format!("{}: run 'crossfade project --rebuild'", lost.text("the projection"));
+        findings.push(finding("projection-astray", Severity::Gap, text));
+        return Ok(None);
     }
     let view = store.view(&context.mapping)?;
     for (topic, partition, at, end) in behind(ends, &view.state().positions) {

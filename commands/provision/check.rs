@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use clap::Args;
 use crossfade::base::{Kind, Result, Verdict, rfc3339};
+use crossfade::capture::ReplayState;
+use crossfade::control::missing_row_topics;
 use crossfade::diff::{Checked, Outcome, Severity, checked_verdict};
 use crossfade::plan::{self, Schemas, Seen};
 use crossfade::port::event_log::EventLog;
+use crossfade::port::identity::RowTopics;
 use crossfade::provision::{self, Look, Probe, RoundTrips};
 use serde_json::json;
 
@@ -50,6 +53,21 @@ fn schemas(context: &Context) -> Result<(Schemas, Option<Checked>)> {
     }
 }
 
+/// Whether what was replayed is still there.
+fn event_store(context: &Context, log: &dyn EventLog) -> Result<Option<Checked>> {
+    let (mapping, migration) = (&context.mapping, &context.config.migration);
+    if !missing_row_topics(log, mapping, migration)?.is_empty() {
+        return Ok(None);
+    }
+    let Some((state, _)) = ReplayState::read(log, migration)? else { return Ok(None) };
+    let lost = state.lost(&RowTopics::look(log, mapping)?);
+    let (severity, text, help) = match lost {
+        Some(lost) => (Severity::Failure, lost.text("the replay"), Some(context.command("replay --recopy"))),
+        None => (Severity::Note, format!("the events of generation {} are there", state.generation), None),
+    };
+    Ok(Some(Checked { code: "event-store", subject: migration.clone(), severity, text, help }))
+}
+
 fn probe(context: &Context, log: &dyn EventLog, rounds: u32, topics: &[&str]) -> Result<Vec<RoundTrips>> {
     let detail = json!({ "log": log.describe(), "topics": topics, "rounds": rounds });
     context.act_here("provision check --probe", &detail, || {
@@ -85,6 +103,7 @@ pub(super) fn run(args: &CheckArgs, context: &Context) -> Result<Exit> {
     let there: Vec<&str> = there.map(|topic| topic.name.as_str()).collect();
     if !there.is_empty() {
         let log = context.log(false)?;
+        checks.extend(event_store(context, log.as_ref())?);
         checks.extend(provision::keys(log.as_ref(), desired, observed, &context.progress())?);
         if args.probe {
             checks.extend(provision::round_trips(&probe(context, log.as_ref(), args.rounds, &there)?));

@@ -75,6 +75,10 @@ impl EventLog for DryRunLog<'_> {
         Ok(())
     }
 
+    fn topic_config(&self, topic: &str, name: &str) -> Result<Option<String>> {
+        self.log.topic_config(topic, name)
+    }
+
     fn max_record_bytes(&self, topic: &str) -> Result<usize> {
         self.log.max_record_bytes(topic)
     }

@@ -12,6 +12,7 @@ use crate::mapping::{FOREIGN_WRITE, KeyText, Mapping, Row, Table, Value};
 use crate::port::boundary::{boundary, rows};
 use crate::port::change_source::{ChangeReader, ChangeSource, Changes, Position};
 use crate::port::event_log::{EventLog, LogWriter};
+use crate::port::identity::{RECOPY, RowTopics, Watch};
 use crate::port::owners::{GatewayState, Sessions};
 use crate::port::progress::Progress;
 use crate::scan::Found;
@@ -135,6 +136,7 @@ impl Follow<'_> {
         let mut writer = self.log.open_writer(&self.name(), self.instance)?;
         boundary("follow.writer-open");
         (self.alone)()?;
+        let mut watch = Watch::new(&RowTopics::look(self.log, self.mapping)?);
         let mut state = match self.start(writer.as_ref())? {
             Start::At(state) => state,
             Start::Reconcile(why) => return Ok(Ended::Reconcile(why)),
@@ -157,6 +159,7 @@ impl Follow<'_> {
         let mut told: Option<std::time::Instant> = None;
         loop {
             reader.read(&mut changes, rows(TRANSACTION_CHANGES) as usize, WAIT)?;
+            watch.look(self.log, "the follow", RECOPY)?;
             emitter.timestamp = (self.now)();
             let mut emit = Emit { emitter: &mut emitter, keys: &mut keys, state: &mut state, sessions: &sessions };
             for (change, row, before) in changes.iter() {
@@ -220,6 +223,7 @@ impl Follow<'_> {
         if replay.phase != Phase::Done {
             return refused("the replay is unfinished: its rows come before their changes");
         }
+        replay.require(&RowTopics::look(self.log, self.mapping)?)?;
         let incarnation = self.source.incarnation()?;
         let mut state = FollowState {
             mode: self.source.mode().to_owned(),

@@ -12,6 +12,7 @@ use crate::event::{Op, Sequence, Stamp};
 use crate::mapping::{KeyText, Mapping, Table, Value};
 use crate::port::boundary::{boundary, rows};
 use crate::port::event_log::{EventLog, LogWriter};
+use crate::port::identity::RowTopics;
 use crate::port::legacy_source::{LegacySource, Snapshot};
 use crate::port::owners::{GatewayState, Sessions};
 use crate::port::progress::Progress;
@@ -65,6 +66,9 @@ impl Reconcile<'_> {
         let checkpoint =
             writer.checkpoint().ok_or_else(|| Error::new(Kind::Refused, "there is no replay to reconcile"))?;
         let mut state = ReplayState::of(checkpoint)?;
+        let found = RowTopics::look(self.log, self.mapping)?;
+        state.require(&found)?;
+        state.topics = found.ids;
         if let Some((_, follow)) = follow.as_ref().filter(|(_, follow)| follow.generation == state.generation) {
             state.count = state.count.max(follow.count);
         }

@@ -14,8 +14,9 @@ use crate::event::{Op, Stamp};
 use crate::mapping::{Mapping, Rows};
 use crate::port::boundary::boundary;
 use crate::port::event_log::{EventLog, LogWriter, ends};
+use crate::port::identity::{LostPlace, RowTopics};
 use crate::port::legacy_source::{Cursor, LegacySource, Snapshot};
-use crate::port::owners::Sessions;
+use crate::port::owners::{GATEWAY_ROLE, GatewayState, OWNERS, Sessions};
 use crate::port::progress::Progress;
 use crate::scan::Found;
 
@@ -124,7 +125,8 @@ impl Replay<'_> {
         let mut writer =
             self.log.open_writer(&format!("{}/{WRITER_ROLE}", self.settings.migration), &self.settings.instance)?;
         boundary("replay.writer-open");
-        let (mut state, resumed) = self.resume(writer.as_ref(), begun)?;
+        let found = RowTopics::look(self.log, self.mapping)?;
+        let (mut state, resumed) = self.resume(writer.as_ref(), begun, &found)?;
         let copied = |state: ReplayState| {
             let before = begun.map_or(0, |begun| begun.rows);
             let rows = state.copied.values().sum::<u64>().saturating_sub(before);
@@ -133,7 +135,14 @@ impl Replay<'_> {
         if state.phase != Phase::Base {
             return Ok(copied(state));
         }
-        let owned = Sessions::read(self.log, self.mapping, &self.settings.migration, None)?.owners.owned();
+        let lost = Sessions::lost(self.log, self.mapping, &self.settings.migration)?;
+        let owned = match lost.filter(|_| self.settings.recopy && !resumed) {
+            Some(lost) => {
+                self.forget_owners(&state, &lost)?;
+                0
+            }
+            None => Sessions::read(self.log, self.mapping, &self.settings.migration, None)?.owners.owned(),
+        };
         if owned > 0 {
             return Err(Error::refused(format!("events own {owned} sessions, whose rows in the legacy are copies"))
                 .hint("give them back to the legacy first; without --recopy a replay leaves them alone"));
@@ -161,12 +170,29 @@ impl Replay<'_> {
         Ok(copied(state))
     }
 
+    /// Transfers that are gone leave every session to the legacy, whose rows become events anew.
+    fn forget_owners(&self, state: &ReplayState, lost: &LostPlace) -> Result<()> {
+        self.progress.note(&format!("{}: every session is the legacy's again", lost.text(OWNERS)));
+        let writer = format!("{}/{GATEWAY_ROLE}", self.settings.migration);
+        let begins_at = self.log_ends()?;
+        let owners = GatewayState { generation: state.generation, count: 0, begins_at, topics: state.topics.clone() };
+        self.log.open_writer(&writer, &self.settings.instance)?.commit(&self.mapping.hash, owners.to_json()?)
+    }
+
     /// The state to go on from, and whether it is an earlier run's.
-    fn resume(&self, writer: &dyn LogWriter, begun: &mut Option<Begun>) -> Result<(ReplayState, bool)> {
+    fn resume(
+        &self,
+        writer: &dyn LogWriter,
+        begun: &mut Option<Begun>,
+        found: &RowTopics,
+    ) -> Result<(ReplayState, bool)> {
         let now = (self.now)();
         let Some(checkpoint) = writer.checkpoint() else {
             begun.get_or_insert(Begun { generation: 1, rows: 0 });
-            return Ok((ReplayState::first(now), false));
+            // The fold begins with what is there now: records before it may have gone.
+            let later = found.ends.iter().filter(|(_, ends)| ends.low > 0);
+            let begins_at = later.map(|((topic, partition), ends)| (topic.clone(), *partition, ends.low)).collect();
+            return Ok((ReplayState { begins_at, topics: found.ids.clone(), ..ReplayState::first(now) }, false));
         };
         let mut state = ReplayState::of(checkpoint)?;
         let begun = begun.get_or_insert_with(|| match self.settings.recopy {
@@ -176,9 +202,10 @@ impl Replay<'_> {
         if state.generation < begun.generation {
             let generation = begun.generation;
             // Under the same mapping the old events stay part of the fold, so that it is told of rows that have gone.
-            let same = checkpoint.plan_hash == self.mapping.hash;
+            let same = checkpoint.plan_hash == self.mapping.hash && state.lost(found).is_none();
             let begins_at = if same { state.begins_at } else { self.log_ends()? };
-            return Ok((ReplayState { generation, begins_at, ..ReplayState::first(now) }, false));
+            let topics = found.ids.clone();
+            return Ok((ReplayState { generation, begins_at, topics, ..ReplayState::first(now) }, false));
         }
         if checkpoint.plan_hash != self.mapping.hash {
             let message =
@@ -186,6 +213,8 @@ impl Replay<'_> {
             return Err(Error::stale(message)
                 .hint("put the mapping (or scan.mode) back, or copy everything anew: crossfade replay --recopy"));
         }
+        state.require(found)?;
+        state.topics.clone_from(&found.ids);
         if state.phase == Phase::Base {
             state.resumed = true;
             state.snapshot_at = now;

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Millis, Result};
 use crate::port::change_source::Position;
-use crate::port::event_log::{Checkpoint, EventLog, Positions};
+use crate::port::event_log::{Checkpoint, EventLog, Positions, TopicIds};
+use crate::port::identity::{Lost, LostPlace, RECOPY, RowTopics};
 use crate::port::legacy_source::Cursor;
 use crate::scan::Found;
 
@@ -41,6 +42,9 @@ pub struct ReplayState {
     /// Where the log ended when this generation began, by (topic, partition); its events lie behind. Empty in the first.
     #[serde(default)]
     pub begins_at: Vec<(String, i32, i64)>,
+    /// The topics its events lie in; empty in checkpoints from before topics had ids.
+    #[serde(default)]
+    pub topics: TopicIds,
     /// Rows copied per table.
     pub copied: BTreeMap<String, u64>,
     pub quarantined: u64,
@@ -84,6 +88,20 @@ impl ReplayState {
     /// Where a fold of this generation begins: what lies before may have been written under another mapping.
     pub fn begins_at(&self) -> Positions {
         self.begins_at.iter().map(|(topic, partition, offset)| ((topic.clone(), *partition), *offset)).collect()
+    }
+
+    /// What is no longer there of this generation's events, if anything.
+    pub fn lost(&self, found: &RowTopics) -> Option<LostPlace> {
+        let starts = found.starts(&self.begins_at());
+        found.lost(&self.topics, &starts).or_else(|| found.fewer(self.count, &starts))
+    }
+
+    /// Refuses to go on from events that are gone. A first one that is gone is refused only by whoever needs it.
+    pub fn require(&self, found: &RowTopics) -> Result<()> {
+        match self.lost(found).filter(|place| place.lost != Lost::FirstGone) {
+            Some(place) => Err(place.refusal("the replay", RECOPY)),
+            None => Ok(()),
+        }
     }
 
     pub fn to_json(&self) -> Result<serde_json::Value> {

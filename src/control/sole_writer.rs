@@ -14,6 +14,7 @@ use crate::ownership::{Side, Transfer};
 use crate::port::boundary::boundary;
 use crate::port::change_source::ChangeSource;
 use crate::port::event_log::{Batch, EventLog, LogWriter, Positions, Record, ends};
+use crate::port::identity::RowTopics;
 use crate::port::legacy_sink::Kept;
 use crate::port::legacy_source::LegacySource;
 use crate::port::owners::{ForeignWrite, GATEWAY_ROLE, GatewayState, RowKey, Sessions};
@@ -86,7 +87,9 @@ impl<'a> SoleWriter<'a> {
         if let Some(own) = own.filter(|own| own.generation == replay.generation) {
             count = count.max(own.count);
         }
-        let state = GatewayState { generation: replay.generation, count, begins_at };
+        let found = RowTopics::look(log, mapping)?;
+        replay.require(&found)?;
+        let state = GatewayState { generation: replay.generation, count, begins_at, topics: found.ids };
         let store = match mapping.types {
             Types::Sqlite => format!("{migration}/sqlite"),
             Types::Postgres => format!("{migration}/postgres"),

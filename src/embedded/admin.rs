@@ -112,8 +112,12 @@ impl EmbeddedLog {
 
 /// What is set, and the default of what the log heeds.
 fn entries(configs: BTreeMap<String, String>) -> BTreeMap<String, Config> {
-    let default = Config { value: Some(layout::DEFAULT_MAX_RECORD_BYTES.to_string()), source: Source::Default };
-    let mut entries = BTreeMap::from([("max.message.bytes".to_owned(), default)]);
+    let default = |key: &str, value: String| (key.to_owned(), Config { value: Some(value), source: Source::Default });
+    let mut entries = BTreeMap::from([
+        default("max.message.bytes", layout::DEFAULT_MAX_RECORD_BYTES.to_string()),
+        default("cleanup.policy", "delete".to_owned()),
+        default("retention.ms", "-1".to_owned()),
+    ]);
     entries.extend(configs.into_iter().map(|(key, value)| (key, Config { value: Some(value), source: Source::Topic })));
     entries
 }

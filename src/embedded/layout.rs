@@ -21,6 +21,7 @@ pub(super) struct Found {
     /// `partitions.id` by partition number.
     pub(super) partitions: Vec<i64>,
     pub(super) max_record_bytes: usize,
+    pub(super) configs: BTreeMap<String, String>,
 }
 
 /// The id of the batch of partition `row` that begins at `offset`.
@@ -43,9 +44,10 @@ pub(super) fn topic(connection: &Connection, path: &Path, name: &str) -> Result<
     })?;
     let mut rows = connection.prepare("SELECT id FROM partitions WHERE topic = ?1 ORDER BY number").map_err(fail)?;
     let partitions = rows.query_map([id], |row| row.get(0)).and_then(Iterator::collect).map_err(fail)?;
-    let configured = self::configs(path, name, &configs)?.remove("max.message.bytes");
-    let max_record_bytes = configured.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_MAX_RECORD_BYTES);
-    Ok(Found { partitions, max_record_bytes })
+    let configs = self::configs(path, name, &configs)?;
+    let max_record_bytes =
+        configs.get("max.message.bytes").and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_MAX_RECORD_BYTES);
+    Ok(Found { partitions, max_record_bytes, configs })
 }
 
 pub(super) fn no_partition(topic: &str, number: i32, count: usize) -> Error {

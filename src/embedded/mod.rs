@@ -174,6 +174,10 @@ impl EventLog for EmbeddedLog {
         transaction.commit().map_err(fail)
     }
 
+    fn topic_config(&self, topic: &str, name: &str) -> Result<Option<String>> {
+        Ok(layout::topic(&self.connection(), &self.path, topic)?.configs.remove(name))
+    }
+
     fn max_record_bytes(&self, topic: &str) -> Result<usize> {
         Ok(layout::topic(&self.connection(), &self.path, topic)?.max_record_bytes)
     }

@@ -18,6 +18,13 @@ impl Sequence {
         i64::from(self.generation) * 10_i64.pow(COUNT_DIGITS) + self.count as i64
     }
 
+    /// The sequence of such a number.
+    pub fn of_number(number: i64) -> Self {
+        let number = number.unsigned_abs();
+        let unit = 10_u64.pow(COUNT_DIGITS);
+        Self { generation: u32::try_from(number / unit).unwrap_or(u32::MAX), count: number % unit }
+    }
+
     /// Reads `GGGG-CCCCCCCCCCCCCC`.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;

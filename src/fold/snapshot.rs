@@ -1,5 +1,7 @@
 //! Fold snapshots: one file of lines with a header, the rows in event form, and a sealed end.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -25,6 +27,9 @@ pub struct Header {
     pub taken_at: String,
     /// (topic, partition, next offset), sorted.
     pub positions: Vec<(String, i32, i64)>,
+    /// The ids of the topics the positions lie in; empty in a snapshot from before topics had ids.
+    #[serde(default)]
+    pub topics: BTreeMap<String, String>,
 }
 
 /// The last line: rows, their digest in any order (the 256-bit sum of the lines' BLAKE3 hashes), and the BLAKE3 of all
@@ -46,7 +51,8 @@ impl Header {
         positions: Vec<(String, i32, i64)>,
     ) -> Self {
         let (migration, mapping_hash, cluster) = (migration.to_owned(), mapping_hash.to_owned(), cluster.to_owned());
-        Self { format: FORMAT.to_owned(), version: VERSION, migration, mapping_hash, cluster, taken_at, positions }
+        let (format, topics) = (FORMAT.to_owned(), BTreeMap::new());
+        Self { format, version: VERSION, migration, mapping_hash, cluster, taken_at, positions, topics }
     }
 
     /// Reads a first line; `file` is its name in refusals.

@@ -366,6 +366,10 @@ impl EventLog for KafkaLog {
         topics::create(&self.cluster, topics)
     }
 
+    fn topic_config(&self, topic: &str, name: &str) -> Result<Option<String>> {
+        topics::config(&self.cluster, topic, name)
+    }
+
     fn max_record_bytes(&self, topic: &str) -> Result<usize> {
         topics::max_record_bytes(&self.cluster, topic)
     }

@@ -149,8 +149,20 @@ pub(super) fn batch_limit(cluster: &Cluster, topic: &str) -> Result<usize> {
     if let Some(limit) = limits().get(topic) {
         return Ok(*limit);
     }
-    let deadline = Instant::now() + PROPAGATION;
     let what = || format!("the brokers do not tell how large a record of '{topic}' may be");
+    let limit = limit(&configs(cluster, topic, &what)?).ok_or_else(|| Error::failed(what()))?;
+    limits().insert(topic.to_owned(), limit);
+    Ok(limit)
+}
+
+/// One config of `topic` as it is in force, the brokers' defaults too.
+pub(super) fn config(cluster: &Cluster, topic: &str, name: &str) -> Result<Option<String>> {
+    let what = || format!("the brokers do not tell the {name} of '{topic}'");
+    Ok(configs(cluster, topic, &what)?.remove(name).and_then(|entry| entry.value))
+}
+
+fn configs(cluster: &Cluster, topic: &str, what: &dyn Fn() -> String) -> Result<Entry> {
+    let deadline = Instant::now() + PROPAGATION;
     loop {
         let told = look::patiently(cluster, |handle| {
             let mut found = sys::topic_configs(handle, &[topic], Ask::within(look::REQUEST))?;
@@ -158,11 +170,7 @@ pub(super) fn batch_limit(cluster: &Cluster, topic: &str) -> Result<usize> {
             found.remove(topic).unwrap_or_else(unknown)
         });
         match told {
-            Ok(entries) => {
-                let limit = limit(&entries).ok_or_else(|| Error::failed(what()))?;
-                limits().insert(topic.to_owned(), limit);
-                return Ok(limit);
-            }
+            Ok(entries) => return Ok(entries),
             // A broker that has not heard of it yet.
             Err(refusal) if refusal.code == Code::UnknownTopicOrPartition && Instant::now() < deadline => {
                 cluster.partitions(topic)?;

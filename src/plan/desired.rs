@@ -143,6 +143,12 @@ impl Desired {
             topic.place = Some(wish.place.clone());
             topic.config_places.clone_from(&wish.config_places);
         }
+        // What a broker's default may take away is said outright.
+        for topic in topics.iter_mut().filter(|topic| topic.event_store && !topic.absent) {
+            for (key, value) in [("cleanup.policy", "delete"), ("retention.ms", "-1")] {
+                topic.configs.entry(key.to_owned()).or_insert_with(|| value.to_owned());
+            }
+        }
         topics.sort_by_key(|topic| (topic.absent, topic.owner));
         let acls = actors.iter().flat_map(|actor| rules(actor, migration, mapping)).collect();
         Ok(Self { migration: migration.to_owned(), topics, actors, acls })

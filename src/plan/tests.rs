@@ -108,7 +108,7 @@ fn from_nothing_to_the_plan_and_then_nothing_is_left() {
     let Some(Action::CreateTopic { partitions, replication, configs, .. }) = steps[1].action() else { panic!() };
     assert_eq!((*partitions, *replication), (3, 2));
     assert_eq!(configs["min.insync.replicas"], "1");
-    assert_eq!(configs["retention.ms"], "-1");
+    assert_eq!((&*configs["retention.ms"], &*configs["cleanup.policy"]), ("-1", "delete"), "said outright");
     let made = after(cluster(&[]), &steps);
     assert_eq!(self::steps(&wished, &made), []);
 }
@@ -116,7 +116,7 @@ fn from_nothing_to_the_plan_and_then_nothing_is_left() {
 /// What one change of a wish or a cluster leads to: reason, risk, way back.
 #[test]
 fn the_table_of_changes() {
-    let store = || found(3, 2, &[("retention.ms", "-1")]);
+    let store = || found(3, 2, &[("retention.ms", "-1"), ("cleanup.policy", "delete")]);
     let notes = || found(2, 2, &[]);
     let with = |key: &str, value: &str| Override {
         configs: BTreeMap::from([(key.to_owned(), value.to_owned())]),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::event_log::Positions;
+use super::event_log::{Positions, TopicIds};
 use super::row_store::{Change, LastEvent, RowWriter, StoreState};
 use crate::base::{Error, Result};
 use crate::mapping::{Mapping, Row, Rows, Table, Value};
@@ -54,6 +54,8 @@ pub trait Tables: Send {
     /// Stores the positions that are new or moved.
     fn move_positions(&mut self, from: &Positions, to: &Positions) -> Result<()>;
 
+    fn set_topics(&mut self, topics: &TopicIds) -> Result<()>;
+
     /// Builds the indexes, applies the fold's rule to what was appended, and marks the store whole.
     fn settle(&mut self) -> Result<()>;
 }
@@ -63,6 +65,8 @@ pub struct BufferedWriter<T> {
     tables: T,
     mapping: Arc<Mapping>,
     state: StoreState,
+    /// To be kept with the next commit.
+    topics: Option<TopicIds>,
     waiting: Vec<Waiting>,
     waiting_rows: usize,
     waiting_bytes: usize,
@@ -84,6 +88,7 @@ impl<T: Tables> BufferedWriter<T> {
             tables,
             mapping,
             state,
+            topics: None,
             waiting,
             waiting_rows: 0,
             waiting_bytes: 0,
@@ -172,7 +177,13 @@ impl<T: Tables> BufferedWriter<T> {
         self.flush()?;
         self.compare(positions)?;
         self.tables.move_positions(&self.state.positions, positions)?;
+        if let Some(topics) = &self.topics {
+            self.tables.set_topics(topics)?;
+        }
         self.end()?;
+        if let Some(topics) = self.topics.take() {
+            self.state.topics = topics;
+        }
         self.state.positions.extend(positions.iter().map(|(place, next)| (place.clone(), *next)));
         Ok(())
     }
@@ -221,6 +232,10 @@ impl<T: Tables> RowWriter for BufferedWriter<T> {
 
     fn apply(&mut self, table: usize, change: Change<'_>, event: LastEvent) -> Result<()> {
         self.guarded(|writer| writer.take(table, change, event))
+    }
+
+    fn lies_in(&mut self, topics: &TopicIds) {
+        self.topics = (self.state.topics != *topics).then(|| topics.clone());
     }
 
     fn commit(&mut self, positions: &Positions) -> Result<()> {

@@ -246,6 +246,9 @@ pub trait EventLog: Send + Sync {
     /// Creates topics that are missing; one that exists already is an error of that topic only by `topics()` afterwards.
     fn create_topics(&self, topics: &[Topic]) -> Result<()>;
 
+    /// The value in force of one config of `topic`, wherever it is set; `None` where the home has no such config.
+    fn topic_config(&self, topic: &str, name: &str) -> Result<Option<String>>;
+
     /// The largest record `topic` takes, in bytes of key, value and headers together.
     fn max_record_bytes(&self, topic: &str) -> Result<usize>;
 }

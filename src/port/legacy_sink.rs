@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Result};
 use crate::mapping::{Mapping, Row};
-use crate::port::event_log::{Offset, Positions};
+use crate::port::event_log::{Offset, Positions, TopicIds};
 use crate::port::owners::RowKey;
 
 /// What a sink keeps in a table of this tool's own beside the legacy's.
@@ -15,6 +15,8 @@ pub struct SinkState {
     /// Raised by each claim; a commit under an older one changes nothing.
     pub epoch: u64,
     pub positions: Positions,
+    /// The topics the positions lie in; empty in a table from before topics had ids.
+    pub topics: TopicIds,
     /// Rows whose last image is not in the legacy.
     pub kept: BTreeMap<RowKey, Kept>,
     /// Triggers of the legacy's ran for some of what was written.
@@ -50,6 +52,7 @@ impl SinkState {
                     let place = serde_json::from_str(&name).map_err(damaged)?;
                     state.positions.insert(place, serde_json::from_str(&value).map_err(damaged)?);
                 }
+                TOPICS => state.topics = serde_json::from_str(&value).map_err(damaged)?,
                 TRIGGERS => state.triggers_run = true,
                 KEPT => {
                     let (table, image): (String, Vec<u8>) = serde_json::from_str(&name).map_err(damaged)?;
@@ -70,7 +73,7 @@ impl SinkState {
         kept: &BTreeMap<RowKey, Kept>,
     ) -> Result<Vec<(&'static str, String, Option<String>)>> {
         let name = |key: &RowKey| json(&(&mapping.tables[key.0].name, &key.1));
-        let mut rows = Vec::new();
+        let mut rows = vec![(TOPICS, String::new(), Some(json(&self.topics)?))];
         for (place, at) in positions.iter().filter(|(place, at)| self.positions.get(*place) != Some(*at)) {
             rows.push((POSITION, json(place)?, Some(at.to_string())));
         }
@@ -93,6 +96,7 @@ pub const EPOCH: &str = "epoch";
 /// There once a writer could not keep the legacy's triggers from running.
 pub const TRIGGERS: &str = "triggers";
 const POSITION: &str = "position";
+const TOPICS: &str = "topics";
 const KEPT: &str = "kept";
 
 /// One row as it shall be.
@@ -138,6 +142,9 @@ pub trait LegacySink: Send + Sync {
 /// Writes images under one epoch, in transactions that never hold the legacy up for long.
 pub trait SinkWriter: Send {
     fn state(&self) -> &SinkState;
+
+    /// Says in which topics positions lie; kept with the next commit of positions.
+    fn lies_in(&mut self, topics: &TopicIds);
 
     /// Begins a transaction; [`crate::base::Kind::Fenced`] when a newer claim was made. With `deferred` what the schema
     /// defers, or can be made to, is looked at by `commit` only.

@@ -199,6 +199,10 @@ impl EventLog for MemoryLog {
         Ok(())
     }
 
+    fn topic_config(&self, topic: &str, name: &str) -> Result<Option<String>> {
+        Ok(self.shared.state().topic(topic)?.topic.configs.get(name).cloned())
+    }
+
     fn max_record_bytes(&self, topic: &str) -> Result<usize> {
         Ok(self.shared.state().topic(topic)?.max_record_bytes())
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::{Error, Result};
 use crate::mapping::{Mapping, Row, Rows, Table, Value};
-use crate::port::event_log::Positions;
+use crate::port::event_log::{Positions, TopicIds};
 use crate::port::legacy_sink::{Image, Kept, LegacySink, SinkState, SinkStep, SinkWriter};
 use crate::port::owners::{RowKey, row_key};
 
@@ -141,6 +141,10 @@ impl MemoryWriter {
 impl SinkWriter for MemoryWriter {
     fn state(&self) -> &SinkState {
         &self.state
+    }
+
+    fn lies_in(&mut self, topics: &TopicIds) {
+        self.state.topics.clone_from(topics);
     }
 
     fn begin(&mut self, deferred: bool) -> Result<()> {

@@ -7,6 +7,7 @@ pub mod change_source;
 pub mod event_log;
 pub mod group;
 pub mod held_rows;
+pub mod identity;
 pub mod journal;
 pub mod legacy_sink;
 pub mod legacy_source;

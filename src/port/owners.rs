@@ -10,7 +10,8 @@ use crate::event::{Decoder, Envelope, Op, Whose};
 use crate::fold::LastEvent;
 use crate::mapping::{FOREIGN_SETTLED, FOREIGN_WRITE, KeyText, Mapping, OWNERSHIP, Row, Rows, Table};
 use crate::ownership::{Owners, Side, Transfer};
-use crate::port::event_log::{Batch, Checkpoint, EventLog, Fetched, Positions, ends};
+use crate::port::event_log::{Batch, Checkpoint, EventLog, Fetched, Positions, TopicIds, ends};
+use crate::port::identity::{LostPlace, RowTopics};
 
 /// The role whose writer alone writes transfers, and rows of sessions that events own.
 pub const GATEWAY_ROLE: &str = "gateway";
@@ -24,7 +25,13 @@ pub struct GatewayState {
     pub count: u64,
     /// Where the log ended before the first transfer, by (topic, partition): none lies before.
     pub begins_at: Vec<(String, i32, i64)>,
+    /// The topics they lie in; empty in checkpoints from before topics had ids.
+    #[serde(default)]
+    pub topics: TopicIds,
 }
+
+/// What stands in errors for the transfers.
+pub const OWNERS: &str = "who owns which session";
 
 impl GatewayState {
     pub fn of(checkpoint: &Checkpoint) -> Result<Self> {
@@ -44,6 +51,10 @@ impl GatewayState {
     pub fn counted(log: &dyn EventLog, migration: &str, generation: u32) -> Result<u64> {
         let state = Self::read(log, migration)?.filter(|state| state.generation == generation);
         Ok(state.map_or(0, |state| state.count))
+    }
+
+    fn lost(&self, found: &RowTopics) -> Option<LostPlace> {
+        found.lost(&self.topics, &found.starts(&self.begins_at()))
     }
 
     pub fn begins_at(&self) -> Positions {
@@ -94,6 +105,10 @@ impl Sessions {
     pub fn read(log: &dyn EventLog, mapping: &Mapping, migration: &str, until: Option<&Positions>) -> Result<Self> {
         let mut sessions = Self::default();
         let Some(state) = GatewayState::read(log, migration)? else { return Ok(sessions) };
+        if let Some(lost) = state.lost(&RowTopics::look(log, mapping)?) {
+            let way_on = "take every session as the legacy's and copy everything anew: crossfade replay --recopy";
+            return Err(lost.refusal(OWNERS, way_on));
+        }
         let begins_at = state.begins_at();
         if until.is_none() {
             settled(log, mapping)?;
@@ -123,6 +138,14 @@ impl Sessions {
             }
         }
         Ok(sessions)
+    }
+
+    /// What is no longer there of the transfers, if anything.
+    pub fn lost(log: &dyn EventLog, mapping: &Mapping, migration: &str) -> Result<Option<LostPlace>> {
+        match GatewayState::read(log, migration)? {
+            Some(state) => Ok(state.lost(&RowTopics::look(log, mapping)?)),
+            None => Ok(None),
+        }
     }
 
     /// No session was ever transferred.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::base::{Error, Result};
 pub use crate::fold::LastEvent;
 use crate::mapping::{Mapping, Row, Rows, Table};
-use crate::port::event_log::Positions;
+use crate::port::event_log::{Positions, TopicIds};
 use crate::port::legacy_source::{Keep, Place};
 
 /// How a store is claimed.
@@ -51,6 +51,8 @@ pub struct StoreState {
     /// Raised by each claim; a commit under an older one changes nothing.
     pub epoch: u64,
     pub positions: Positions,
+    /// The topics the positions lie in; empty in a store from before topics had ids.
+    pub topics: TopicIds,
     /// Set while a rebuild is unfinished.
     pub rebuilding: bool,
 }
@@ -76,6 +78,9 @@ pub trait RowWriter: Send {
 
     /// Applies one change by the fold's rule: within a partition the later offset wins, across partitions the higher sequence.
     fn apply(&mut self, table: usize, change: Change<'_>, event: LastEvent) -> Result<()>;
+
+    /// Says in which topics positions lie; kept with the next commit.
+    fn lies_in(&mut self, topics: &TopicIds);
 
     /// Compare-and-sets (positions, epoch) in the transaction of the rows; [`crate::base::Kind::Fenced`] changes nothing.
     ///

@@ -10,9 +10,10 @@ use crate::event::{Decoder, Op, Sequence, Whose};
 use crate::fold::LastEvent;
 use crate::mapping::{Mapping, Rows};
 use crate::port::boundary::{boundary, rows};
-use crate::port::event_log::{Batch, EventLog, Fetched, Positions, ends};
+use crate::port::event_log::{Batch, EventLog, Fetched, Positions, TopicIds, ends};
+use crate::port::identity::{Lost, LostPlace, REBUILD, RECOPY, RowTopics, Watch};
 use crate::port::progress::Progress;
-use crate::port::row_store::{Change, Mode, RowStore, RowWriter};
+use crate::port::row_store::{Change, Mode, RowStore, RowWriter, StoreState};
 
 /// Rows in one transaction of a rebuild: each dirties most index leaves once, so large ones are cheap.
 const REBUILD_ROWS: u64 = 50_000;
@@ -44,7 +45,29 @@ pub struct Projected {
     pub passed_over: u64,
     /// Records that are not of the migration.
     pub foreign: u64,
+    /// Of the newest generation met: events applied, and the count of the last.
+    pub newest: Counted,
     pub positions: Positions,
+}
+
+/// Events of one generation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    pub generation: u32,
+    pub events: u64,
+    pub last: u64,
+}
+
+impl Counted {
+    fn add(&mut self, sequence: Sequence) {
+        if sequence.generation > self.generation {
+            *self = Self { generation: sequence.generation, ..Self::default() };
+        }
+        if sequence.generation == self.generation {
+            self.events += 1;
+            self.last = self.last.max(sequence.count);
+        }
+    }
 }
 
 /// An event decoded: table, row in its chunk, operation, event.
@@ -121,6 +144,10 @@ pub(super) fn passing(error: &Error) -> bool {
 impl Projector<'_> {
     /// Drops what the store holds and folds the whole log anew, up to the end found at the start.
     pub fn rebuild(&self) -> Result<Projected> {
+        let found = RowTopics::look(self.log, self.mapping)?;
+        if let Some(lost) = self.first_lost(&found) {
+            return Err(lost.refusal("a fold of the whole log", RECOPY));
+        }
         let writer = self.store.claim(self.mapping, Mode::Rebuild)?;
         self.run(writer, rows(REBUILD_ROWS), None)
     }
@@ -130,6 +157,7 @@ impl Projector<'_> {
     pub fn catch_up(&self) -> Result<Projected> {
         match self.store.state()? {
             Some(state) if !state.rebuilding && !state.positions.is_empty() => {
+                self.require(&RowTopics::look(self.log, self.mapping)?, &state)?;
                 self.run(self.store.claim(self.mapping, Mode::Live)?, rows(LIVE_ROWS), None)
             }
             _ => self.rebuild(),
@@ -170,6 +198,34 @@ impl Projector<'_> {
         }
     }
 
+    fn first_lost(&self, found: &RowTopics) -> Option<LostPlace> {
+        found.lost(&TopicIds::new(), &found.starts(self.from))
+    }
+
+    /// Refuses to go on from where a store stands that was folded from events which are gone.
+    pub(super) fn require(&self, found: &RowTopics, state: &StoreState) -> Result<()> {
+        let Some(lost) = found.lost(&state.topics, &state.positions) else { return Ok(()) };
+        let rebuild = lost.lost != Lost::FirstGone || self.first_lost(found).is_none();
+        Err(lost.refusal(&self.name(), if rebuild { REBUILD } else { RECOPY }))
+    }
+
+    /// A log that cannot be read on from here may have been deleted, or cut.
+    pub(super) fn explained(&self, error: Error) -> Error {
+        if passing(&error) || matches!(error.kind(), Kind::Interrupted | Kind::Fenced) {
+            return error;
+        }
+        let Ok(Some(state)) = self.store.state() else { return error };
+        let Ok(found) = RowTopics::look(self.log, self.mapping) else { return error };
+        match found.lost(&state.topics, &state.positions) {
+            Some(lost) => lost.refusal(&self.name(), RECOPY).because(error),
+            None => error,
+        }
+    }
+
+    pub(super) fn name(&self) -> String {
+        format!("the projection {}", self.store.describe())
+    }
+
     /// Waits before a further attempt, longer each time.
     pub(super) fn wait(&self, lost: &Error, failures: u32) -> Result<()> {
         self.progress.reconnecting();
@@ -189,6 +245,9 @@ impl Projector<'_> {
         standing: Option<&Standing>,
     ) -> Result<Projected> {
         boundary("project.claimed");
+        let found = RowTopics::look(self.log, self.mapping)?;
+        self.require(&found, writer.state())?;
+        writer.lies_in(&found.ids);
         let ends = ends(self.log, self.mapping)?;
         let stands = &writer.state().positions;
         let start = |place| stands.get(place).or_else(|| self.from.get(place)).copied().unwrap_or(0);
@@ -201,13 +260,13 @@ impl Projector<'_> {
             let (empty, emptied) = sync_channel(4);
             let until = standing.is_none().then_some(&ends);
             let reader = scope.spawn(move || self.read(&from, until, &full, &emptied));
-            let applied = self.apply(writer.as_mut(), transaction_rows, standing, filled, &empty);
+            let applied = self.apply(writer.as_mut(), transaction_rows, (standing, Watch::new(&found)), filled, &empty);
             drop(empty);
             // The reader's own error explains why its channel closed, so it goes first.
             reader.join().map_err(|_| Error::failed("the reading thread of project panicked"))??;
             applied
         });
-        let projected = result?;
+        let projected = result.map_err(|error| self.explained(error))?;
         if rebuilding {
             self.progress.note("building the indexes");
             writer.finish()?;
@@ -271,7 +330,7 @@ impl Projector<'_> {
         &self,
         writer: &mut dyn RowWriter,
         transaction_rows: u64,
-        standing: Option<&Standing>,
+        (standing, mut watch): (Option<&Standing>, Watch),
         filled: Receiver<Chunk>,
         empty: &SyncSender<Chunk>,
     ) -> Result<Projected> {
@@ -286,6 +345,10 @@ impl Projector<'_> {
             }
             for change in &chunk.changes {
                 apply(writer, change, &chunk.tables)?;
+                projected.newest.add(Sequence::of_number(change.3.sequence));
+            }
+            if standing.is_some() {
+                watch.look(self.log, &self.name(), RECOPY)?;
             }
             newest = newest.max(chunk.newest);
             let count = chunk.changes.len() as u64;

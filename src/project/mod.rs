@@ -7,6 +7,6 @@ mod reverse_batch;
 mod shared;
 pub mod snapshot;
 
-pub use fold_log::{Projected, Projector, behind};
+pub use fold_log::{Counted, Projected, Projector, behind};
 pub use reverse::{Reverse, Reversed, folded, start as reverse_start};
 pub use shared::group;

@@ -11,6 +11,7 @@ use crate::mapping::{Mapping, Rows};
 use crate::ownership::Side;
 use crate::port::boundary::{boundary, rows};
 use crate::port::event_log::{Batch, EventLog, Positions, ends};
+use crate::port::identity::{RECOPY, RowTopics, Watch};
 use crate::port::legacy_sink::{Kept, LegacySink, SinkWriter};
 use crate::port::owners::{GatewayState, RowKey, Sessions, row_key};
 use crate::port::progress::Progress;
@@ -19,6 +20,8 @@ use crate::port::progress::Progress;
 const BATCH_RECORDS: u64 = 500;
 const READ_RECORDS: usize = 4_000;
 const WAIT: Duration = Duration::from_millis(100);
+
+const AFRESH: &str = "forget how far it came: crossfade project --reverse --uninstall, then --install";
 
 /// Writes a log's rows back into a legacy store.
 pub struct Reverse<'a> {
@@ -102,7 +105,16 @@ impl Reverse<'_> {
     }
 
     fn run(&self, live: bool) -> Result<Reversed> {
+        let state = self.sink.state()?;
+        let found = RowTopics::look(self.log, self.mapping)?;
+        if let Some(state) = state
+            && let Some(lost) = found.lost(&state.topics, &state.positions)
+        {
+            return Err(lost.refusal("reverse", AFRESH));
+        }
         let mut writer = self.sink.claim()?;
+        writer.lies_in(&found.ids);
+        let mut watch = Watch::new(&found);
         boundary("reverse.claimed");
         let mut done = Reversed::default();
         let from = loop {
@@ -129,7 +141,9 @@ impl Reverse<'_> {
         let mut retry = true;
         let reached = |at: &Positions| until.iter().all(|(place, end)| at.get(place).is_some_and(|at| at >= end));
         while live || !reached(reader.positions()) {
-            reader.read(&mut batch, rows(BATCH_RECORDS) as usize, WAIT)?;
+            let read = reader.read(&mut batch, rows(BATCH_RECORDS) as usize, WAIT);
+            read.map_err(|error| watch.explain(self.log, "reverse", error))?;
+            watch.look(self.log, "reverse", RECOPY)?;
             let mut pending = Pending::new(self.mapping);
             self.gather(&batch, &mut decoder, &mut sessions, &mut pending, &mut done)?;
             let positions = reader.positions();

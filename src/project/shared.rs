@@ -10,6 +10,7 @@ use crate::mapping::Rows;
 use crate::port::boundary::{boundary, rows};
 use crate::port::event_log::{Batch, Positions};
 use crate::port::group::{GroupReader, Join, Place, Turn};
+use crate::port::identity::{RECOPY, RowTopics, Watch};
 use crate::port::row_store::{Mode, RowWriter};
 
 /// A transaction ends after this, however few rows it has.
@@ -31,6 +32,7 @@ struct Share<'p, 'a> {
     opened: Instant,
     newest: Millis,
     projected: Projected,
+    watch: Watch,
 }
 
 impl Projector<'_> {
@@ -49,7 +51,13 @@ impl Projector<'_> {
                 turn => break turn,
             }
         };
-        let writer = self.store.claim(self.mapping, Mode::Shared)?;
+        let state = self.store.state()?;
+        let found = RowTopics::look(self.log, self.mapping)?;
+        if let Some(state) = state {
+            self.require(&found, &state)?;
+        }
+        let mut writer = self.store.claim(self.mapping, Mode::Shared)?;
+        writer.lies_in(&found.ids);
         boundary("project.claimed");
         let decoder = Decoder::new(self.mapping);
         let tables = decoder.chunks();
@@ -65,6 +73,7 @@ impl Projector<'_> {
             opened: Instant::now(),
             newest: 0,
             projected: Projected::default(),
+            watch: Watch::new(&found),
         };
         share.take(first, &batch)?;
         self.telling(|standing| self.go_on(&mut share, standing))
@@ -73,14 +82,15 @@ impl Projector<'_> {
     fn go_on(&self, share: &mut Share<'_, '_>, standing: &Standing) -> Result<Projected> {
         let (mut batch, mut failures) = (Batch::default(), 0);
         loop {
-            match share.turn(&mut batch) {
+            let watched = share.watch.look(self.log, &self.name(), RECOPY);
+            match watched.and_then(|()| share.turn(&mut batch)) {
                 Ok(moved) => failures = if moved { 0 } else { failures },
                 Err(error) if passing(&error) => {
                     failures += 1;
                     self.wait(&error, failures)?;
                     share.claim_again()?;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(self.explained(error)),
             }
             if share.open == 0 {
                 standing.set(&share.stands, share.newest);
@@ -205,6 +215,7 @@ impl Share<'_, '_> {
             match claimed {
                 Ok(writer) => {
                     self.writer = writer;
+                    self.writer.lies_in(self.watch.ids());
                     return self.anew();
                 }
                 Err(error) if passing(&error) => self.projector.wait(&error, 2)?,

@@ -9,6 +9,7 @@ use crate::fold::snapshot::{self, Header, Seal, Trailer};
 use crate::mapping::Mapping;
 use crate::port::boundary::boundary;
 use crate::port::event_log::Positions;
+use crate::port::identity::{REBUILD, RowTopics};
 use crate::port::row_store::{Change, Mode, RowStore};
 
 /// A failure of the file system under a snapshot.
@@ -33,7 +34,8 @@ pub fn write(
     let mut view = store.view(mapping)?;
     let positions =
         view.state().positions.iter().map(|((topic, partition), next)| (topic.clone(), *partition, *next)).collect();
-    let header = Header::new(migration, &mapping.hash, cluster, taken_at, positions);
+    let topics = view.state().topics.clone();
+    let header = Header { topics, ..Header::new(migration, &mapping.hash, cluster, taken_at, positions) };
     let failed = |error| Error::failed("the snapshot's header has no JSON form").because(error);
     let mut seal = Seal::default();
     let mut line = serde_json::to_vec(&header).map_err(failed)?;
@@ -79,7 +81,7 @@ pub fn restore(
     input: &mut dyn BufRead,
     store: &dyn RowStore,
     mapping: &Arc<Mapping>,
-    cluster: &str,
+    (cluster, found): (&str, &RowTopics),
 ) -> Result<Trailer> {
     let mut lines = Lines { file, input, line: Vec::new(), next: Vec::new() };
     let header = Header::read(file, lines.first()?)?;
@@ -95,7 +97,11 @@ pub fn restore(
     }
     let positions: Positions =
         header.positions.iter().map(|(topic, partition, next)| ((topic.clone(), *partition), *next)).collect();
+    if let Some(lost) = found.lost(&header.topics, &positions) {
+        return Err(lost.refusal(&format!("the snapshot {file}"), REBUILD));
+    }
     let mut writer = store.claim(mapping, Mode::Rebuild)?;
+    writer.lies_in(&found.ids);
     let mut decoder = Decoder::new(mapping);
     let mut chunks = decoder.chunks();
     while lines.advance()? {

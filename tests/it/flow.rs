@@ -7,6 +7,7 @@ mod credentials;
 mod demo;
 mod differing;
 mod generated;
+mod identity;
 mod inert;
 mod lock;
 mod mapping_change;

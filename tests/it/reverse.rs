@@ -3,6 +3,7 @@
 mod contract;
 mod crash;
 mod foreign;
+mod lost;
 mod paused;
 mod postgres;
 mod refused;

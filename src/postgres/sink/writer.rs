@@ -12,7 +12,7 @@ use super::shape::{Shape, Statements, texts};
 use super::{PostgresSink, state};
 use crate::base::{Error, Result};
 use crate::mapping::{Mapping, Row, Value};
-use crate::port::event_log::Positions;
+use crate::port::event_log::{Positions, TopicIds};
 use crate::port::legacy_sink::{EPOCH, Image, Kept, SinkState, SinkWriter, TRIGGERS};
 use crate::port::owners::RowKey;
 use crate::postgres::fault::fault;
@@ -260,6 +260,10 @@ fn keep(identities: &mut Vec<Vec<String>>, identity: Vec<Option<String>>) {
 impl SinkWriter for PostgresSinkWriter {
     fn state(&self) -> &SinkState {
         &self.state
+    }
+
+    fn lies_in(&mut self, topics: &TopicIds) {
+        self.state.topics.clone_from(topics);
     }
 
     fn begin(&mut self, deferred: bool) -> Result<()> {

@@ -7,7 +7,7 @@ use super::super::form::quote;
 use crate::base::{Error, Result};
 use crate::mapping::Mapping;
 use crate::port::buffered::overtaken;
-use crate::port::event_log::Positions;
+use crate::port::event_log::{Positions, TopicIds};
 use crate::port::row_store::StoreState;
 
 /// The form of the tables and of the meta tables; a newer one is refused.
@@ -21,6 +21,8 @@ pub(super) mod key {
     /// The epoch under which projectors share the store.
     pub(crate) const SHARED: &str = "shared";
     pub(crate) const REBUILDING: &str = "rebuilding";
+    /// The ids of the topics the positions lie in, as a JSON object.
+    pub(crate) const TOPICS: &str = "topics";
     /// Names of the tables made, as a JSON array: what a rebuild drops.
     pub(crate) const TABLES: &str = "tables";
     /// An unfinished rebuild appended deletes.
@@ -80,6 +82,7 @@ impl Meta<'_> {
             mapping_hash: self.need(key::MAPPING)?,
             epoch: u64::try_from(epoch).map_err(|error| self.damaged(key::EPOCH).because(error))?,
             positions: self.positions()?,
+            topics: self.topics()?,
             rebuilding: self.flag(key::REBUILDING)?,
         }))
     }
@@ -103,6 +106,12 @@ impl Meta<'_> {
         Ok(rows.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect())
     }
 
+    fn topics(&mut self) -> Result<TopicIds> {
+        let kept = self.get(key::TOPICS)?;
+        let read = kept.map(|text| serde_json::from_str(&text)).transpose();
+        Ok(read.map_err(|error| self.damaged(key::TOPICS).because(error))?.unwrap_or_default())
+    }
+
     /// Stores the positions that are new or moved.
     pub(super) fn move_positions(&mut self, known: &Positions, positions: &Positions) -> Result<()> {
         let sql = format!(
@@ -118,7 +127,8 @@ impl Meta<'_> {
     }
 
     pub(super) fn forget_positions(&mut self) -> Result<()> {
-        let sql = format!("DELETE FROM {}", self.of("_cf_positions"));
+        let (positions, meta) = (self.of("_cf_positions"), self.of("_cf_meta"));
+        let sql = format!("DELETE FROM {positions}; DELETE FROM {meta} WHERE key = '{}'", key::TOPICS);
         self.run("dropping its rows", &sql)
     }
 

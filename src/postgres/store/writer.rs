@@ -19,7 +19,7 @@ use super::shape::Shape;
 use crate::base::{Error, Result};
 use crate::mapping::{Mapping, Types};
 use crate::port::buffered::{Effect, Tables, Waiting};
-use crate::port::event_log::Positions;
+use crate::port::event_log::{Positions, TopicIds};
 use crate::port::row_store::LastEvent;
 
 /// Rows and bytes of a chunk.
@@ -137,6 +137,12 @@ impl Tables for PostgresTables {
 
     fn move_positions(&mut self, from: &Positions, to: &Positions) -> Result<()> {
         self.meta().move_positions(from, to)
+    }
+
+    fn set_topics(&mut self, topics: &TopicIds) -> Result<()> {
+        let text = serde_json::to_string(topics)
+            .map_err(|error| Error::failed("the ids of the topics have no JSON form").because(error))?;
+        self.meta().set(key::TOPICS, &text)
     }
 
     fn settle(&mut self) -> Result<()> {

@@ -11,7 +11,7 @@ use super::shape::{Shape, Statements};
 use super::{SqliteSink, state};
 use crate::base::{Error, Result};
 use crate::mapping::{Mapping, Row, Value};
-use crate::port::event_log::Positions;
+use crate::port::event_log::{Positions, TopicIds};
 use crate::port::legacy_sink::{EPOCH, Image, Kept, SinkState, SinkWriter};
 use crate::port::owners::RowKey;
 use crate::sqlite::error::explain;
@@ -140,6 +140,10 @@ impl SqliteSinkWriter {
 impl SinkWriter for SqliteSinkWriter {
     fn state(&self) -> &SinkState {
         &self.state
+    }
+
+    fn lies_in(&mut self, topics: &TopicIds) {
+        self.state.topics.clone_from(topics);
     }
 
     fn begin(&mut self, deferred: bool) -> Result<()> {

@@ -9,7 +9,7 @@ use super::fault::fault;
 use crate::base::{Error, Result};
 use crate::mapping::Mapping;
 use crate::port::buffered::overtaken;
-use crate::port::event_log::Positions;
+use crate::port::event_log::{Positions, TopicIds};
 use crate::port::row_store::StoreState;
 
 /// The form of the tables and of the meta tables; a newer one is refused.
@@ -23,6 +23,8 @@ pub(super) mod key {
     /// The epoch under which projectors share the store.
     pub(crate) const SHARED: &str = "shared";
     pub(crate) const REBUILDING: &str = "rebuilding";
+    /// The ids of the topics the positions lie in, as a JSON object.
+    pub(crate) const TOPICS: &str = "topics";
     /// Names of the tables made, as a JSON array: what a rebuild drops.
     pub(crate) const TABLES: &str = "tables";
     /// An unfinished rebuild appended deletes.
@@ -81,6 +83,7 @@ impl Meta<'_> {
             mapping_hash: self.need(key::MAPPING)?,
             epoch: u64::try_from(epoch).map_err(|error| self.damaged(key::EPOCH).because(error))?,
             positions: self.positions()?,
+            topics: self.topics()?,
             rebuilding: self.need(key::REBUILDING)?,
         }))
     }
@@ -112,6 +115,12 @@ impl Meta<'_> {
             rows.collect::<rusqlite::Result<Positions>>()
         };
         read().map_err(fault(self.path, "reading its positions"))
+    }
+
+    fn topics(&self) -> Result<TopicIds> {
+        let kept = self.get::<String>(key::TOPICS)?;
+        let read = kept.map(|text| serde_json::from_str(&text)).transpose();
+        Ok(read.map_err(|error| self.damaged(key::TOPICS).because(error))?.unwrap_or_default())
     }
 
     /// Stores the positions that are new or moved.

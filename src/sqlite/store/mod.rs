@@ -163,7 +163,8 @@ fn drop_rows(meta: &Meta<'_>) -> Result<()> {
     for table in tables {
         meta.run("dropping its rows", &format!("DROP TABLE IF EXISTS {}", shape::quote(&table)))?;
     }
-    meta.run("dropping its rows", "DELETE FROM _cf_positions")
+    let sql = format!("DELETE FROM _cf_positions; DELETE FROM _cf_meta WHERE key = '{}'", key::TOPICS);
+    meta.run("dropping its rows", &sql)
 }
 
 fn make_tables(meta: &Meta<'_>, mapping: &Mapping, shapes: &[Shape], rebuilding: bool) -> Result<()> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crossfade::base::Kind;
 use crossfade::mapping::Mapping;
+use crossfade::port::event_log::TopicIds;
 use crossfade::port::row_store::{Change, Mode, RowStore};
 
 use crate::support::store::{
@@ -15,6 +16,7 @@ use crate::support::store::{
 on_both_stores!(
     a_new_store_says_so_and_a_claimed_one_says_what_it_holds,
     i08_an_older_writer_changes_nothing,
+    i13_the_ids_of_topics_are_kept_with_the_positions_that_lie_in_them,
     i08_a_rebuild_fences_the_live_writer_it_replaces,
     i08_a_claim_waits_for_an_open_transaction_and_then_fences_it,
     i08_a_crash_before_commit_leaves_the_old_rows_and_positions,
@@ -54,6 +56,28 @@ fn a_new_store_says_so_and_a_claimed_one_says_what_it_holds() {
         assert_eq!((writer.state().epoch, &writer.state().positions), (2, &positions(&[(0, 1)])));
         writer.commit(&positions(&[(1, 7)])).unwrap();
         assert_eq!(store.state().unwrap().unwrap().positions, positions(&[(0, 1), (1, 7)]));
+    });
+}
+
+fn i13_the_ids_of_topics_are_kept_with_the_positions_that_lie_in_them() {
+    let mapping = one_table();
+    let ids = |id: &str| TopicIds::from([("topic".to_owned(), id.to_owned())]);
+    on_each_kind(|store| {
+        let topics = || store.state().unwrap().unwrap().topics;
+        with_one_row(&*store, &mapping);
+        assert_eq!(topics(), TopicIds::new(), "one from before there were ids");
+        let mut writer = claim(&*store, &mapping, Mode::Live);
+        writer.lies_in(&ids("a"));
+        assert_eq!(topics(), TopicIds::new(), "not without a commit");
+        writer.commit(&positions(&[(0, 2)])).unwrap();
+        assert_eq!((topics(), &writer.state().topics), (ids("a"), &ids("a")));
+        writer.commit(&positions(&[(0, 3)])).unwrap();
+        assert_eq!(claim(&*store, &mapping, Mode::Live).state().topics, ids("a"));
+        let mut writer = claim(&*store, &mapping, Mode::Rebuild);
+        assert_eq!((topics(), &writer.state().topics), (TopicIds::new(), &TopicIds::new()));
+        writer.lies_in(&ids("b"));
+        writer.commit(&positions(&[(0, 1)])).unwrap();
+        assert_eq!(topics(), ids("b"));
     });
 }
 

@@ -143,6 +143,10 @@ impl EventLog for FaultyLog {
         self.log.create_topics(topics)
     }
 
+    fn topic_config(&self, topic: &str, name: &str) -> Result<Option<String>> {
+        self.log.topic_config(topic, name)
+    }
+
     fn max_record_bytes(&self, topic: &str) -> Result<usize> {
         self.log.max_record_bytes(topic)
     }

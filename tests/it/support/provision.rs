@@ -1,13 +1,15 @@
 //! A migration before its topics are made, and what its home of the log has.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crossfade::embedded::EmbeddedLog;
 use crossfade::kafka::{KafkaAdmin, KafkaSettings};
-use crossfade::plan::FoundTopic;
+use crossfade::plan::{Action, FoundTopic};
 use crossfade::port::topic_admin::{Scope, TopicAdmin, Topics};
 
 use super::cli::{Log, Migration, brokers};
+use super::flow::open_log;
 
 /// A migration of an ACC store; provisioning does not look into it.
 pub fn empty(log: Log, more: &str) -> Migration {
@@ -26,6 +28,14 @@ pub fn admin(migration: &Migration) -> Box<dyn TopicAdmin> {
     match migration.log {
         Log::Embedded => Box::new(EmbeddedLog::open(&migration.path(".crossfade/log.db"), false).unwrap()),
         Log::Kafka => Box::new(kafka(&brokers())),
+    }
+}
+
+/// Deletes a topic as another tool would, and waits until it is gone.
+pub fn delete_topic(migration: &Migration, topic: &str) {
+    admin(migration).perform(&Action::DeleteTopic { name: topic.to_owned() }).unwrap();
+    while open_log(migration).topics().unwrap().contains_key(topic) {
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -122,11 +122,11 @@ fn a_server_without_logical_decoding_or_a_free_slot_is_refused_and_prepared_tran
     // A prepared transaction keeps the slot from being made, and is named.
     server.execute("CREATE TABLE aside (id integer); BEGIN; INSERT INTO aside VALUES (1); PREPARE TRANSACTION 'held'");
     let mut waiting = Child::start(migration.command(&args));
-    std::thread::sleep(std::time::Duration::from_secs(8));
+    waiting.await_said("prepared transaction 'held'");
     assert!(waiting.alive());
     server.execute("COMMIT PREPARED 'held'");
     let (status, said) = waiting.wait();
-    assert!(status.success() && said.contains("prepared transaction 'held'"), "{said}");
+    assert!(status.success(), "{said}");
     migration.expect(&["replay"], 0);
     server.execute("BEGIN; UPDATE part SET body = 'prepared' WHERE id = 2; PREPARE TRANSACTION 'later'");
     server.execute("UPDATE part SET body = 'meanwhile' WHERE id = 3");

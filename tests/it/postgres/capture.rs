@@ -124,8 +124,10 @@ fn settling_waits_for_whoever_was_at_work_and_names_them() {
     let notes = Notes::default();
     std::thread::scope(|scope| {
         let settling = scope.spawn(|| settle(&mut database.connect(), "store", &notes));
-        std::thread::sleep(std::time::Duration::from_millis(5_500));
-        assert!(!settling.is_finished());
+        while notes.0.lock().unwrap().is_empty() {
+            assert!(!settling.is_finished(), "it settled beside a transaction at work");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
         // Whoever comes later is not waited for.
         let (_later, _) = begin(&database, "INSERT INTO part VALUES (20, 'later')");
         holder.batch_execute("COMMIT").unwrap();

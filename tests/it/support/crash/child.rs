@@ -54,6 +54,20 @@ impl Child {
         Err(said)
     }
 
+    /// Waits until it says a line with the text.
+    #[track_caller]
+    pub fn await_said(&mut self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            let found = line.contains(text);
+            self.said.push(line);
+            if found {
+                return;
+            }
+        }
+        panic!("'{text}' was not said:\n{}", self.said.join("\n"));
+    }
+
     /// How often it has said the line.
     pub fn count(&self, line: &str) -> usize {
         self.said.iter().filter(|said| *said == line).count()

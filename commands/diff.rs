@@ -13,7 +13,9 @@ use crossfade::base::{Error, Result, rfc3339};
 use crossfade::capture::{FollowState, Met, Phase, ReplayState, await_store, meet};
 use crossfade::compare::{Evidence, Job, Looks, Mirrored, compare};
 use crossfade::control::require_topics;
-use crossfade::diff::{Finding, Kind as Difference, Outcome, Sample, Severity, TableCoverage, verdict};
+use crossfade::diff::{
+    Difference as Differs, Finding, Kind as Difference, Outcome, Sample, Severity, TableCoverage, verdict,
+};
 use crossfade::port::change_source::ChangeSource;
 use crossfade::port::event_log::{EventLog, Positions};
 use crossfade::port::journal::{Journal, Stage};
@@ -279,11 +281,12 @@ fn outcome(
     context: &Context,
     title: &str,
     evidence: Evidence,
-    findings: Vec<Finding>,
+    mut findings: Vec<Finding>,
     facts: Vec<(String, String)>,
     unmapped: Vec<Unmapped>,
 ) -> Outcome {
-    let Evidence { mut tables, samples, .. } = evidence;
+    let Evidence { mut tables, samples, findings: of_counts, .. } = evidence;
+    findings.extend(of_counts);
     let (verdict, reason) = verdict(&tables, &findings);
     let left_out = |table: &String, state: &str| TableCoverage {
         table: table.clone(),
@@ -318,7 +321,11 @@ fn next(context: &Context, outcome: &Outcome, state: Option<&ReplayState>) -> St
     let legacy = outcome.samples.iter().any(|sample| sample.kind != Difference::ProjectionFold);
     let compared = outcome.tables.iter().any(|table| table.compared + table.skipped > 0);
     let command = |command: &str| context.command(command);
+    let shared = |sample: &Sample| sample.difference == Differs::Shared && sample.kind != Difference::ProjectionFold;
     match state.map(|state| state.phase) {
+        _ if outcome.samples.iter().any(shared) => {
+            format!("name an 'identity' that no two rows share, then {}", command("replay --recopy"))
+        }
         None | Some(Phase::Base | Phase::Reconcile) => command("replay"),
         _ if has(GONE) => command("replay --recopy"),
         _ if has("projection-astray") => command("project --rebuild"),

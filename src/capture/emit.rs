@@ -120,6 +120,16 @@ impl<'a> Emitter<'a> {
     }
 }
 
+/// Why a table is not copied by an identity that two of its rows have.
+pub(super) fn twice(table: &Table, row: Row<'_>) -> Error {
+    let identity = mask(&table.identity_text(row)).into_owned();
+    Error::refused(format!("two rows of table '{}' have the identity {identity}: only one of them would be copied", table.name))
+        .hint(
+            "name columns under 'identity' that no two rows share, or in SQLite the row number under 'rowid' in their place; then \
+             crossfade replay --recopy",
+        )
+}
+
 /// Hands a rejected row to quarantine, or stops with an error that names it.
 pub(super) fn reject(
     table: &Table,

@@ -1,15 +1,16 @@
 //! One pass that compares rows with the fold and emits what differs.
 
-use super::emit::{Emitter, NO_KEY, Quarantined, Refusal, reject};
+use super::emit::{Emitter, NO_KEY, Quarantined, Refusal, reject, twice};
 use super::follow::fence;
 use super::state::{Phase, ReplayState, WRITER_ROLE};
 use crate::base::{Error, Kind, Millis, Result};
 use crate::compare::{Pair, differences};
+use crate::diff::Kind as Side;
 use crate::event::codec::Codec;
 use crate::event::encode::RowChange;
 use crate::event::id::{no_previous, reconcile_change};
 use crate::event::{Op, Sequence, Stamp};
-use crate::mapping::{KeyText, Mapping, Table, Value};
+use crate::mapping::{KeyText, Mapping, Table};
 use crate::port::boundary::{boundary, rows};
 use crate::port::event_log::{EventLog, LogWriter};
 use crate::port::identity::RowTopics;
@@ -17,6 +18,7 @@ use crate::port::legacy_source::{LegacySource, Snapshot};
 use crate::port::owners::{GatewayState, Sessions};
 use crate::port::progress::Progress;
 use crate::port::row_store::{RowView, StoreState};
+use crate::scan::mask;
 
 /// A reconcile of one legacy store with a projection that stands at the log's end.
 pub struct Reconcile<'a> {
@@ -89,6 +91,9 @@ impl Reconcile<'_> {
         let mut keys = (KeyText::default(), KeyText::default());
         let counts = differences(self.mapping, snapshot.as_mut(), view, self.progress, &mut |pairs| {
             for pair in pairs {
+                if let Some(side) = pair.shared {
+                    return Err(shared(pair, side));
+                }
                 // The legacy's row counts for nothing there: reverse has not written it yet, or somebody else did.
                 let mut images = pair.legacy.into_iter().chain(pair.projected.map(|(row, _)| row));
                 if images.any(|image| sessions.owned(pair.table, image, &mut keys.0)) {
@@ -178,6 +183,22 @@ impl Reconcile<'_> {
     }
 }
 
+/// Of rows that share an identity each event would undo the one before.
+fn shared(pair: &Pair<'_>, side: Side) -> Error {
+    let Some(row) = pair.legacy.or(pair.projected.map(|(row, _)| row)) else {
+        return Error::failed("a pair without a row");
+    };
+    match side {
+        Side::ProjectionFold => Error::corrupt(format!(
+            "the projection holds two rows of table '{}' with the identity {}",
+            pair.table.name,
+            mask(&pair.table.identity_text(row))
+        ))
+        .hint("fold the log anew: crossfade project --rebuild"),
+        _ => twice(pair.table, row),
+    }
+}
+
 /// Rejects the rows of a table that no event can speak of, because their identity is null or a blob.
 fn reject_unidentified(
     table: &Table,
@@ -186,7 +207,7 @@ fn reject_unidentified(
 ) -> Result<()> {
     snapshot.scan(table, &mut |rows, _| {
         for row in rows.iter() {
-            if table.identity.iter().any(|cell| matches!(row.get(*cell), Value::Null | Value::Blob(_))) {
+            if !table.identifies(row) {
                 reject(table, row, NO_KEY.to_owned().into(), quarantine.as_deref_mut())?;
             }
         }

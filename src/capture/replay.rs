@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::{Duration, Instant};
 
-use super::emit::{Emitter, Quarantined, reject};
+use super::emit::{Emitter, Quarantined, reject, twice};
 use super::follow::fence;
 use super::state::{Phase, ReplayState, WRITER_ROLE};
 use crate::base::{Error, Kind, Millis, Result};
@@ -151,6 +151,11 @@ impl Replay<'_> {
         self.progress.begin("replay", Some(expected));
         let mut snapshot = self.source.snapshot()?;
         state.captured = snapshot.position()?;
+        for table in &self.mapping.tables {
+            if let Some(found) = snapshot.shared(table)? {
+                return Err(twice(table, found.row(0)));
+            }
+        }
         std::thread::scope(|scope| {
             let (full, filled) = sync_channel(1);
             let (empty, emptied) = channel();

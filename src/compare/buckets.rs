@@ -80,6 +80,11 @@ impl Digest {
         Some(bucket)
     }
 
+    /// How many rows lie in a pass's buckets.
+    pub(super) fn rows_in(&self, pass: &[bool]) -> u64 {
+        self.buckets.iter().zip(pass).filter(|(_, pass)| **pass).map(|(bucket, _)| bucket.rows).sum()
+    }
+
     /// Numbers of the buckets in which the sides differ.
     pub(super) fn differing(&self, other: &Self) -> Vec<usize> {
         let differ = |bucket: &usize| {
@@ -99,5 +104,10 @@ pub(super) fn bucket<'a>(identity: impl Iterator<Item = Value<'a>>, scratch: &mu
         }
         value.write_image(scratch);
     }
-    Some(xxh3_64(scratch) as usize % BUCKETS)
+    Some(bucket_of(scratch))
+}
+
+/// The bucket of an identity's image.
+pub(super) fn bucket_of(image: &[u8]) -> usize {
+    xxh3_64(image) as usize % BUCKETS
 }

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::buckets::{BUCKETS, Digest, MOST_PLACES, bucket};
+use super::buckets::{BUCKETS, Digest, MOST_PLACES, bucket, bucket_of};
 use crate::base::{Error, Result};
+use crate::diff::Kind;
 use crate::fold::LastEvent;
 use crate::mapping::{Mapping, Row, Rows, Table, Value};
 use crate::port::legacy_source::Snapshot;
@@ -14,12 +15,16 @@ use crate::port::row_store::RowView;
 const PASS_ROWS: u64 = 20_000;
 const PASS_BYTES: u64 = 16 << 20;
 
-/// One identity on which the sides differ.
+/// One identity on which the sides differ. Where several rows of a side have it, each of them is in a pair of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Pair<'a> {
     pub table: &'a Table,
     pub legacy: Option<Row<'a>>,
     pub projected: Option<(Row<'a>, LastEvent)>,
+    /// Which side holds several rows of this identity: of the legacy no fold can equal them, of the projection none may.
+    pub shared: Option<Kind>,
+    /// Not the first pair of its identity.
+    pub again: bool,
 }
 
 /// What was seen of one table.
@@ -29,8 +34,13 @@ pub struct Counts {
     pub projected_rows: u64,
     /// Legacy rows without a usable identity.
     pub skipped: u64,
+    /// Projected rows without a usable identity, of which no event can be the cause.
+    pub unnamed: u64,
     /// Distinct identities on either side, without skipped rows.
     pub compared: u64,
+    /// What the digests say and the rows do not: buckets that differ without a row that does, and rows that were seen by
+    /// one read of a store and not by another.
+    pub unaccounted: u64,
 }
 
 /// Lends every differing identity, a bounded group at a time and each exactly once; says what was seen, table by table.
@@ -43,11 +53,11 @@ pub fn differences(
     progress: &dyn Progress,
     each: &mut dyn FnMut(&[Pair<'_>]) -> Result<()>,
 ) -> Result<Vec<Counts>> {
-    let mut expected = 0;
+    let mut expected = Vec::with_capacity(mapping.tables.len());
     for table in &mapping.tables {
-        expected += snapshot.count(table)? + view.count(table.index)?;
+        expected.push((snapshot.count(table)?, view.count(table.index)?));
     }
-    progress.begin("diff", Some(expected));
+    progress.begin("diff", Some(expected.iter().map(|(one, two)| one + two).sum()));
     let (legacy, projected) = both(
         || digests(mapping, |table, digest, room| digest_legacy(table, snapshot, progress, digest, room)),
         || digests(mapping, |table, digest, room| digest_view(table, view, progress, digest, room)),
@@ -55,18 +65,23 @@ pub fn differences(
     let mut counts = Vec::with_capacity(mapping.tables.len());
     for table in &mapping.tables {
         let (one, two) = (&legacy[table.index], &projected[table.index]);
-        let mut only_projected = 0;
+        let mut seen = Merged::default();
+        let (counted, projected) = expected[table.index];
+        seen.unaccounted += counted.abs_diff(one.rows) + projected.abs_diff(two.rows);
         for pass in passes(one, two) {
             progress.check()?;
-            let (one, two) =
+            let (old, new) =
                 both(|| collect_legacy(table, snapshot, &pass, one), || collect_view(table, view, &pass, two))?;
-            only_projected += merge(table, &one, &two, each)?;
+            seen.unaccounted += one.rows_in(&pass).abs_diff(old.seen) + two.rows_in(&pass).abs_diff(new.seen);
+            merge(table, &pass, (&old, &new), &mut seen, each)?;
         }
         counts.push(Counts {
             legacy_rows: one.rows,
             projected_rows: two.rows,
             skipped: one.skipped,
-            compared: one.rows - one.skipped + only_projected,
+            unnamed: two.skipped,
+            compared: (one.rows - one.skipped + seen.only_projected).saturating_sub(seen.repeated),
+            unaccounted: seen.unaccounted,
         });
     }
     progress.end();
@@ -143,24 +158,61 @@ fn passes(one: &Digest, two: &Digest) -> Vec<Vec<bool>> {
     passes
 }
 
+/// Rows of one identity that are held; more are only counted.
+const MOST_SHARING: usize = 1_000;
+
 /// The rows of one side that lie in a pass's buckets, by identity.
 struct Side {
     rows: Rows,
     lasts: Vec<LastEvent>,
-    places: HashMap<Vec<u8>, usize>,
+    places: HashMap<Vec<u8>, Bearers>,
+    /// All rows, held or not.
+    seen: u64,
     scratch: Vec<u8>,
+}
+
+/// The rows of one identity, by their numbers.
+struct Bearers {
+    first: usize,
+    /// Empty but where the store keeps no identity apart.
+    others: Vec<usize>,
+    left_out: u64,
+}
+
+impl Bearers {
+    fn all(&self) -> impl Iterator<Item = usize> {
+        [self.first].into_iter().chain(self.others.iter().copied())
+    }
+
+    fn repeated(&self) -> u64 {
+        self.others.len() as u64 + self.left_out
+    }
 }
 
 impl Side {
     fn new(table: &Table) -> Self {
-        Self { rows: Rows::new(table.width()), lasts: Vec::new(), places: HashMap::new(), scratch: Vec::new() }
+        Self { rows: Rows::new(table.width()), lasts: Vec::new(), places: HashMap::new(), seen: 0, scratch: Vec::new() }
     }
 
-    fn add(&mut self, table: &Table, row: Row<'_>) {
-        if bucket(table.identity.iter().map(|cell| row.get(*cell)), &mut self.scratch).is_some() {
-            self.places.insert(self.scratch.clone(), self.rows.len());
-            self.rows.push_row(row);
+    fn add(&mut self, table: &Table, row: Row<'_>, last: Option<LastEvent>) {
+        if bucket(table.identity.iter().map(|cell| row.get(*cell)), &mut self.scratch).is_none() {
+            return;
         }
+        self.seen += 1;
+        let number = self.rows.len();
+        match self.places.get_mut(&self.scratch) {
+            None => {
+                let bearers = Bearers { first: number, others: Vec::new(), left_out: 0 };
+                self.places.insert(self.scratch.clone(), bearers);
+            }
+            Some(bearers) if bearers.others.len() + 1 < MOST_SHARING => bearers.others.push(number),
+            Some(bearers) => {
+                bearers.left_out += 1;
+                return;
+            }
+        }
+        self.rows.push_row(row);
+        self.lasts.extend(last);
     }
 }
 
@@ -173,7 +225,7 @@ fn in_pass(pass: &[bool]) -> impl FnMut(&[Value<'_>]) -> bool {
 fn collect_legacy(table: &Table, snapshot: &mut dyn Snapshot, pass: &[bool], digest: &Digest) -> Result<Side> {
     let mut side = Side::new(table);
     let add = &mut |rows: &Rows| {
-        rows.iter().for_each(|row| side.add(table, row));
+        rows.iter().for_each(|row| side.add(table, row, None));
         Ok(())
     };
     match digest.places_in(pass) {
@@ -187,8 +239,7 @@ fn collect_legacy(table: &Table, snapshot: &mut dyn Snapshot, pass: &[bool], dig
 fn collect_view(table: &Table, view: &mut dyn RowView, pass: &[bool], digest: &Digest) -> Result<Side> {
     let mut side = Side::new(table);
     let add = &mut |rows: &Rows, lasts: &[LastEvent]| {
-        rows.iter().for_each(|row| side.add(table, row));
-        side.lasts.extend_from_slice(lasts);
+        rows.iter().zip(lasts).for_each(|(row, last)| side.add(table, row, Some(*last)));
         Ok(())
     };
     match digest.places_in(pass) {
@@ -199,33 +250,79 @@ fn collect_view(table: &Table, view: &mut dyn RowView, pass: &[bool], digest: &D
     Ok(side)
 }
 
-/// Lends the pairs of one pass in the order of their identities; says how many are on the projected side only.
+/// What the passes of one table add up to.
+#[derive(Default)]
+struct Merged {
+    /// Identities on the projected side only.
+    only_projected: u64,
+    /// Legacy rows beyond the first of their identity.
+    repeated: u64,
+    unaccounted: u64,
+}
+
+/// Lends the pairs of one pass in the order of their identities.
 fn merge(
     table: &Table,
-    legacy: &Side,
-    projected: &Side,
+    pass: &[bool],
+    (legacy, projected): (&Side, &Side),
+    seen: &mut Merged,
     each: &mut dyn FnMut(&[Pair<'_>]) -> Result<()>,
-) -> Result<u64> {
+) -> Result<()> {
     let mut identities: Vec<&Vec<u8>> = legacy.places.keys().collect();
     let only_projected: Vec<&Vec<u8>> =
         projected.places.keys().filter(|identity| !legacy.places.contains_key(*identity)).collect();
-    let count = only_projected.len() as u64;
+    seen.only_projected += only_projected.len() as u64;
     identities.extend(only_projected);
     identities.sort_unstable();
+    let mut told = vec![false; BUCKETS];
     let mut pairs = Vec::new();
     for identity in identities {
-        let old = legacy.places.get(identity).map(|at| legacy.rows.row(*at));
-        let new = projected.places.get(identity).map(|at| (projected.rows.row(*at), projected.lasts[*at]));
-        let equal = match (old, new) {
-            (Some(old), Some((new, _))) => old.values().eq(new.values()),
-            _ => false,
+        let (old, new) = (legacy.places.get(identity), projected.places.get(identity));
+        let repeated = |bearers: Option<&Bearers>| bearers.map_or(0, Bearers::repeated);
+        let shared = match (repeated(old) > 0, repeated(new) > 0) {
+            (false, false) => None,
+            (true, false) => Some(Kind::RowFold),
+            (false, true) => Some(Kind::ProjectionFold),
+            (true, true) => Some(Kind::Both),
         };
-        if !equal {
-            pairs.push(Pair { table, legacy: old, projected: new });
+        seen.repeated += repeated(old);
+        let row = |at: usize| legacy.rows.row(at);
+        let held = |at: usize| (projected.rows.row(at), projected.lasts[at]);
+        for (at, (one, two)) in matched(legacy, old, projected, new).into_iter().enumerate() {
+            if shared.is_some() || !equal(legacy, one, projected, two) {
+                told[bucket_of(identity)] = true;
+                pairs.push(Pair { table, legacy: one.map(row), projected: two.map(held), shared, again: at > 0 });
+            }
         }
     }
-    if !pairs.is_empty() {
-        each(&pairs)?;
+    seen.unaccounted += pass.iter().zip(&told).filter(|(differs, told)| **differs && !**told).count() as u64;
+    if pairs.is_empty() { Ok(()) } else { each(&pairs) }
+}
+
+fn equal(legacy: &Side, one: Option<usize>, projected: &Side, two: Option<usize>) -> bool {
+    one.zip(two).is_some_and(|(one, two)| legacy.rows.row(one).values().eq(projected.rows.row(two).values()))
+}
+
+/// The rows of one identity side by side: those that are equal first, what is left in the order it came.
+fn matched(
+    legacy: &Side,
+    old: Option<&Bearers>,
+    projected: &Side,
+    new: Option<&Bearers>,
+) -> Vec<(Option<usize>, Option<usize>)> {
+    let mut free: Vec<usize> = new.into_iter().flat_map(Bearers::all).collect();
+    let (mut pairs, mut rest) = (Vec::with_capacity(1), Vec::new());
+    for one in old.into_iter().flat_map(Bearers::all) {
+        match free.iter().position(|two| equal(legacy, Some(one), projected, Some(*two))) {
+            Some(at) => pairs.push((Some(one), Some(free.remove(at)))),
+            None => rest.push(one),
+        }
     }
-    Ok(count)
+    let (mut rest, mut free) = (rest.into_iter(), free.into_iter());
+    loop {
+        match (rest.next(), free.next()) {
+            (None, None) => return pairs,
+            pair => pairs.push(pair),
+        }
+    }
 }

@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::locate::traces;
-use super::{Pair, differences};
+use super::{Counts, Pair, differences};
 use crate::base::Result;
-use crate::diff::{Column, Difference, Event, Ignored, Kind, Sample, TableCoverage, explain};
+use crate::base::words::counted;
+use crate::diff::{Column, Difference, Event, Finding, Ignored, Kind, Sample, Severity, TableCoverage, explain};
 use crate::event::codec::{Codec, Exact};
 use crate::event::id;
 use crate::fold::{Span, Trace, Traced};
@@ -75,6 +76,8 @@ pub struct Evidence {
     pub healed: u64,
     /// Rows that differ, but not as they did at the look before.
     pub moving: u64,
+    /// What no single key tells: rows that share an identity or have none, and counts that do not add up.
+    pub findings: Vec<Finding>,
     /// What looks like a credential in the legacy's rows.
     pub found: Vec<Found>,
 }
@@ -138,9 +141,19 @@ pub fn compare(job: Job<'_>, each: &mut dyn FnMut(&Sample) -> Result<()>) -> Res
                 coverage.skipped += 1;
                 continue;
             }
+            if let Some(kind) = pair.shared {
+                let sample = whole(pair, kind, Difference::Shared);
+                coverage.shared += u64::from(!pair.again);
+                each(&sample)?;
+                if samples.len() < max_samples {
+                    samples.push(sample);
+                }
+                continue;
+            }
             let theirs = mirrored.is_some_and(|mirrored| mirrored.holds(pair, &mut key));
             if !theirs && span.is_some() && trace.as_ref().is_some_and(|trace| trace.met() && projects(pair, trace)) {
                 healed += 1;
+                coverage.moved += i64::from(pair.legacy.is_some()) - i64::from(pair.projected.is_some());
                 continue;
             }
             if !theirs && looks.as_mut().is_some_and(|looks| !looks.stays(pair)) {
@@ -165,6 +178,7 @@ pub fn compare(job: Job<'_>, each: &mut dyn FnMut(&Sample) -> Result<()>) -> Res
                 (None, Difference::Missing) => coverage.missing += 1,
                 (None, Difference::Extra) => coverage.extra += 1,
                 (None, Difference::Changed) => coverage.changed += 1,
+                (None, Difference::Shared) => coverage.shared += 1,
             }
             each(&sample)?;
             if samples.len() < max_samples {
@@ -185,14 +199,93 @@ pub fn compare(job: Job<'_>, each: &mut dyn FnMut(&Sample) -> Result<()>) -> Res
         }
     }
     let tally = snapshot.found();
+    let mut findings = Vec::new();
+    for (table, seen) in mapping.tables.iter().zip(&counts).filter(|(_, seen)| seen.unnamed > 0) {
+        unnamed(table, view, &mut |sample| {
+            tables[table.index].extra += 1;
+            each(&sample)?;
+            if samples.len() < max_samples {
+                samples.push(sample);
+            }
+            Ok(())
+        })?;
+        let text = format!(
+            "table '{}' of the projection holds {} without an identity, of which no event can be the cause",
+            table.name,
+            counted(seen.unnamed, "row")
+        );
+        findings.push(Finding { code: "identity-missing", severity: Severity::Failure, text });
+    }
     for (coverage, seen) in tables.iter_mut().zip(&counts) {
+        findings.extend(conserved(coverage, seen));
         coverage.redacted = if redacts { tally.rows.get(&coverage.table).copied().unwrap_or(0) } else { 0 };
         coverage.legacy_rows = seen.legacy_rows;
         coverage.projected_rows = seen.projected_rows;
-        coverage.compared = seen.compared - coverage.skipped;
+        coverage.compared = seen.compared.saturating_sub(coverage.skipped);
         coverage.skipped += seen.skipped;
     }
-    Ok(Evidence { tables, samples, healed, moving, found: tally.found })
+    Ok(Evidence { tables, samples, healed, moving, findings, found: tally.found })
+}
+
+/// What one table's counts say that its differing keys do not.
+fn conserved(table: &TableCoverage, seen: &Counts) -> Vec<Finding> {
+    let name = &table.table;
+    let mut findings = Vec::new();
+    let mut find = |code, severity, text| findings.push(Finding { code, severity, text });
+    if table.shared > 0 {
+        let keys = counted(table.shared, "key");
+        let text =
+            format!("table '{name}' holds several rows of one identity: {keys} stand for more than one row of a side");
+        find("identity-shared", Severity::Failure, text);
+    }
+    if seen.skipped > 0 {
+        let rows = counted(seen.skipped, "row");
+        let text = format!(
+            "table '{name}' of the legacy holds {rows} whose identity is null or a blob: no event tells of them"
+        );
+        find("identity-missing", Severity::Gap, text);
+    }
+    if seen.unaccounted > 0 {
+        let text = format!(
+            "the digests of table '{name}' differ or its counts do not add up, and no row says why ({} times): one of the stores \
+             gives other rows by an index than by the table itself",
+            seen.unaccounted
+        );
+        find("unaccounted", Severity::Failure, text);
+    }
+    findings
+}
+
+/// Lends the projected rows whose identity no event can have.
+fn unnamed(table: &Table, view: &mut dyn RowView, each: &mut dyn FnMut(Sample) -> Result<()>) -> Result<()> {
+    view.scan(table, &mut |rows, lasts| {
+        for (row, last) in rows.iter().zip(lasts) {
+            if !table.identifies(row) {
+                let pair = Pair { table, legacy: None, projected: Some((row, *last)), shared: None, again: false };
+                each(whole(&pair, Kind::ProjectionFold, Difference::Extra))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// A pair with all its values, for rows that their key does not tell apart.
+fn whole(pair: &Pair<'_>, kind: Kind, difference: Difference) -> Sample {
+    let (table, legacy, projected) = (pair.table, pair.legacy, pair.projected.map(|(row, _)| row));
+    let column = |(cell, name): (usize, &str)| Column {
+        name: name.to_owned(),
+        legacy: legacy.map(|row| shown(row, cell)),
+        fold: None,
+        projection: projected.map(|row| shown(row, cell)),
+        last_agreed: None,
+    };
+    let columns = table.fields().enumerate().map(column).collect();
+    let key = key_text(table, legacy.or(projected));
+    Sample { table: table.name.clone(), key, kind, difference, columns, event: None, explained_by: None }
+}
+
+fn key_text(table: &Table, row: Option<Row<'_>>) -> String {
+    row.map_or_else(String::new, |row| mask(&table.identity_text(row)).into_owned())
 }
 
 /// Whether the projected row is what its events fold to.
@@ -247,8 +340,7 @@ fn sample(pair: &Pair<'_>, trace: Option<&Trace>) -> Sample {
             });
         }
     }
-    let row = legacy.or(projected);
-    let key = row.map_or_else(String::new, |row| mask(&table.identity_text(row)).into_owned());
+    let key = key_text(table, legacy.or(projected));
     Sample { table: table.name.clone(), key, kind, difference, columns, event: event.map(place), explained_by: None }
 }
 

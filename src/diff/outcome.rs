@@ -51,17 +51,37 @@ pub struct TableCoverage {
     pub missing: u64,
     pub extra: u64,
     pub changed: u64,
+    /// Identities that several rows of one side have.
+    pub shared: u64,
     /// Differing keys whose every difference an ignore rule or a quirk explains.
     pub explained: u64,
     /// Rows that events wrote and reverse brought to the legacy: equal, they are no evidence of their own.
     pub mirrored: u64,
     /// Legacy rows compared without the credentials that were taken out of them.
     pub redacted: u64,
+    /// By how many rows the legacy is ahead through rows that differ only by events after the snapshot.
+    pub moved: i64,
 }
 
 impl TableCoverage {
     pub fn differing(&self) -> u64 {
-        self.missing + self.extra + self.changed
+        self.missing + self.extra + self.changed + self.shared
+    }
+
+    /// Whether the table takes no part by declaration: unmapped or never to be read. Anything that was counted takes part,
+    /// whatever its state says.
+    pub fn stands_outside(&self) -> bool {
+        let declared_in = self.state.is_empty() || self.state.eq_ignore_ascii_case("mapped");
+        !declared_in && self.compared + self.skipped + self.differing() + self.explained == 0
+    }
+
+    /// Whether the rows counted on both sides add up with those that are on one side only.
+    pub fn adds_up(&self) -> bool {
+        if self.stands_outside() {
+            return true;
+        }
+        let ahead = i128::from(self.legacy_rows) - i128::from(self.projected_rows);
+        ahead == i128::from(self.missing) - i128::from(self.extra) + i128::from(self.moved)
     }
 }
 
@@ -99,6 +119,8 @@ pub enum Difference {
     /// On the events side, not in the legacy store.
     Extra,
     Changed,
+    /// Another row of its side has the same identity.
+    Shared,
 }
 
 /// A differing key with its evidence.
@@ -186,7 +208,7 @@ const UNFIT: [&str; 6] =
     ["no-replay", "replay-unfinished", "no-projection", "projection-behind", "follow-behind", "reverse-behind"];
 
 /// The verdict and its reason. Order of precedence: a failure finding, then sides that do not stand at one position, then
-/// a difference, then another gap, a skipped row or nothing compared at all, then PASS.
+/// a difference, then another gap, a skipped row, counts that do not add up or nothing compared at all, then PASS.
 pub fn verdict(tables: &[TableCoverage], findings: &[Finding]) -> (Verdict, String) {
     let differing: u64 = tables.iter().map(TableCoverage::differing).sum();
     let compared: u64 = tables.iter().map(|table| table.compared).sum();
@@ -207,6 +229,12 @@ pub fn verdict(tables: &[TableCoverage], findings: &[Finding]) -> (Verdict, Stri
     }
     if skipped > 0 {
         return (Verdict::Inconclusive, format!("{} skipped", counted(skipped, "row")));
+    }
+    if let Some(table) = tables.iter().find(|table| !table.adds_up()) {
+        let (one, two) = (number(table.legacy_rows), number(table.projected_rows));
+        let text =
+            format!("the counts of table '{}' differ, legacy {one} and projected {two}: no row says why", table.table);
+        return (Verdict::Fail, text);
     }
     if compared == 0 {
         return (Verdict::Inconclusive, "nothing was compared: both sides are empty".to_owned());
@@ -302,6 +330,10 @@ mod tests {
             (vec![mirrored(3, 2)], vec![], Verdict::Pass),
             (vec![mirrored(3, 3), table(1, 0, 0)], vec![], Verdict::Pass),
         ];
+        let unequal = TableCoverage { legacy_rows: 5, projected_rows: 2, ..table(5, 0, 0) };
+        assert_eq!(verdict(&[unequal], &[]).0, Verdict::Fail, "counts that do not add up");
+        let moved = TableCoverage { legacy_rows: 5, projected_rows: 6, moved: -1, ..table(6, 0, 0) };
+        assert_eq!(verdict(&[moved], &[]).0, Verdict::Pass, "a row that came after the snapshot");
         for (tables, findings, expected) in cases {
             assert_eq!(verdict(&tables, &findings).0, expected, "{tables:?} {findings:?}");
         }

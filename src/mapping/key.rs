@@ -61,6 +61,11 @@ impl KeyText {
 }
 
 impl Table {
+    /// Whether a row's identity is one that an event can have: neither a null nor a blob is in it.
+    pub fn identifies(&self, row: Row<'_>) -> bool {
+        !self.identity.iter().any(|cell| matches!(row.get(*cell), Value::Null | Value::Blob(_)))
+    }
+
     /// A row's identity for people: `id=…`, several separated by commas.
     pub fn identity_text(&self, row: Row<'_>) -> String {
         let mut text = KeyText::default();

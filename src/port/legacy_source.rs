@@ -1,8 +1,10 @@
 //! The legacy store, read only, one consistent snapshot at a time.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::base::{Error, Result};
 use crate::mapping::fit::Unmapped;
@@ -101,6 +103,23 @@ pub trait Snapshot: Send {
     /// Fills `rows` (reset first) with the rows after `cursor` in range-key order, up to `max_rows` or about 1 MiB,
     /// and moves the cursor; empty when the table is through.
     fn read(&mut self, table: &Table, cursor: &mut Cursor, max_rows: usize, rows: &mut Rows) -> Result<()>;
+
+    /// A row whose identity another row of the table has as well; its other cells may be null. A null or a blob makes no
+    /// identity. Costs nothing where a unique key of the store rules it out.
+    fn shared(&mut self, table: &Table) -> Result<Option<Rows>> {
+        let (mut seen, mut image, mut found) = (HashSet::new(), Vec::new(), None);
+        self.scan(table, &mut |rows, _| {
+            for row in rows.iter().filter(|row| table.identifies(*row)) {
+                image.clear();
+                table.identity.iter().for_each(|cell| row.get(*cell).write_image(&mut image));
+                if !seen.insert(xxh3_128(&image)) {
+                    found = Some(row.to_rows());
+                }
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
 
     /// What a scan has found in the rows read since it was asked last.
     fn found(&mut self) -> Tally {

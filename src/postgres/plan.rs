@@ -24,6 +24,8 @@ pub(super) struct Plan {
     /// The number of the table's pages, and the rows of a run of them with their places: its first page and the one behind
     /// its last, as places. As `by_place`, not for a table in partitions.
     pub(super) pages: Option<(String, String)>,
+    /// One identity that several rows have; `None` where the range key is part of the identity.
+    pub(super) shared: Option<String>,
     /// Every row.
     pub(super) all: String,
     /// The select list over a row `t`, and what joins its parents to it.
@@ -80,7 +82,19 @@ impl Plan {
             .map(|(at, name)| format!("${}::text::{}", at + 1, found.columns[name].declared))
             .collect();
         let identity = table.identity.iter().map(|cell| cells[*cell].as_str()).collect::<Vec<_>>().join(", ");
+        let unique = range.iter().all(|cell| table.identity.contains(cell));
+        let shared = || {
+            let cells: Vec<&str> = table.identity.iter().map(|cell| cells[*cell].as_str()).collect();
+            let usable: Vec<String> = cells.iter().map(|cell| format!("{cell} IS NOT NULL")).collect();
+            let group: Vec<String> = (1..=cells.len()).map(|at| at.to_string()).collect();
+            format!(
+                "SELECT {identity} FROM {from} WHERE {} GROUP BY {} HAVING count(*) > 1 LIMIT 1",
+                usable.join(" AND "),
+                group.join(", ")
+            )
+        };
         Ok(Self {
+            shared: (!unique).then(shared),
             first: format!("{select} ORDER BY {order} LIMIT $1::bigint"),
             next: format!(
                 "{select} WHERE ({order}) > ({}) ORDER BY {order} LIMIT ${}::bigint",

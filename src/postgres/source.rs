@@ -280,6 +280,22 @@ impl Snapshot for PostgresSnapshot {
         position(&mut self.client, login, names, &self.mapping)
     }
 
+    fn shared(&mut self, table: &Table) -> Result<Option<Rows>> {
+        let reading = self.reading(table)?;
+        let Some(shared) = &reading.plan.shared else { return Ok(None) };
+        let doing = format!("looking for rows of table '{}' that share an identity", table.name);
+        let row = self.client.query_opt(shared, &[]).map_err(fault(&self.store, &doing))?;
+        let Some(row) = row else { return Ok(None) };
+        let mut found = Rows::new(table.width());
+        for cell in 0..table.width() {
+            match table.identity.iter().position(|of| *of == cell) {
+                Some(at) => self.reader.cell(reading.plan.forms[cell], &row, at, &mut found)?,
+                None => found.push(Value::Null),
+            }
+        }
+        Ok(Some(found))
+    }
+
     fn pick(&mut self, table: &Table, keep: Keep<'_>, each: &mut dyn FnMut(&Rows) -> Result<()>) -> Result<()> {
         let reading = self.reading(table)?;
         let Some((identities, _)) = &reading.plan.by_place else {

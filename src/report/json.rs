@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
+use super::total;
 use super::wording::{difference, kind_code, place, severity};
-use super::{stands_outside, total};
 use crate::diff;
 
 /// Version of the JSON and NDJSON documents.
@@ -67,6 +67,7 @@ pub(super) struct Counts {
     missing: u64,
     extra: u64,
     changed: u64,
+    shared: u64,
     explained: u64,
     redacted: u64,
     #[serde(skip_serializing_if = "none")]
@@ -194,6 +195,7 @@ impl From<&diff::TableCoverage> for Counts {
             missing: table.missing,
             extra: table.extra,
             changed: table.changed,
+            shared: table.shared,
             explained: table.explained,
             mirrored: table.mirrored,
             redacted: table.redacted,
@@ -203,7 +205,7 @@ impl From<&diff::TableCoverage> for Counts {
 
 impl<'a> From<&'a diff::TableCoverage> for Table<'a> {
     fn from(table: &'a diff::TableCoverage) -> Self {
-        Self { table: &table.table, state: &table.state, in_scope: !stands_outside(table), counts: table.into() }
+        Self { table: &table.table, state: &table.state, in_scope: !table.stands_outside(), counts: table.into() }
     }
 }
 

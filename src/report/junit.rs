@@ -5,7 +5,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use super::evidence;
 use super::values::visible;
 use super::wording::{breakdown, counted, counts, headline, severity};
-use super::{Group, groups, stands_outside, total};
+use super::{Group, groups, total};
 use crate::base::Verdict;
 use crate::diff::{Checked, Finding, Outcome, Severity, TableCoverage};
 
@@ -65,11 +65,15 @@ fn table_status(table: &TableCoverage, group: Option<&Group<'_>>) -> TestCaseSta
         }
         return status;
     }
-    if stands_outside(table) {
+    if table.stands_outside() {
         return skipped(&format!("{}: not compared", visible(&table.state)));
     }
     if table.skipped > 0 {
         return bad(NonSuccessKind::Error, "skipped-rows", &format!("{} skipped", counted(table.skipped, "row")));
+    }
+    if !table.adds_up() {
+        let (one, two) = (table.legacy_rows, table.projected_rows);
+        return bad(NonSuccessKind::Failure, "counts", &format!("legacy {one}, projected {two}: no row says why"));
     }
     if table.compared == 0 {
         return match table.legacy_rows.max(table.projected_rows) {

@@ -3,7 +3,7 @@
 use super::evidence::COLUMNS_SHOWN;
 use super::values::{Parts, parts, shorten, visible};
 use super::wording::{Side, absent, counted, difference, event_role, headline, number, place, severity, word};
-use super::{groups, stands_outside, total, wording};
+use super::{groups, total, wording};
 use crate::base::Verdict;
 use crate::diff::{Column, Outcome, Sample, TableCoverage};
 
@@ -36,7 +36,7 @@ fn head(outcome: &Outcome) -> String {
         Verdict::Inconclusive => "WARNING",
     };
     let sum = total(&outcome.tables);
-    let out = outcome.tables.iter().filter(|table| stands_outside(table)).count() as u64;
+    let out = outcome.tables.iter().filter(|table| table.stands_outside()).count() as u64;
     let mut text = format!("## {} of {}\n\n", escape(&outcome.title), escape(&outcome.migration));
     text += &format!("> [!{alert}]\n> **{}**: {}\n>\n", word(outcome), escape(&outcome.reason));
     text += &format!("> {}", wording::counts(outcome, sum.compared, sum.skipped));

@@ -85,7 +85,7 @@ pub fn render(outcome: &Outcome, format: Format) -> Vec<u8> {
 /// The coverage of all tables that take part, together.
 fn total(tables: &[TableCoverage]) -> TableCoverage {
     let mut sum = TableCoverage { table: "all tables".to_owned(), ..TableCoverage::default() };
-    for table in tables.iter().filter(|table| !stands_outside(table)) {
+    for table in tables.iter().filter(|table| !table.stands_outside()) {
         sum.legacy_rows += table.legacy_rows;
         sum.projected_rows += table.projected_rows;
         sum.compared += table.compared;
@@ -93,18 +93,13 @@ fn total(tables: &[TableCoverage]) -> TableCoverage {
         sum.missing += table.missing;
         sum.extra += table.extra;
         sum.changed += table.changed;
+        sum.shared += table.shared;
+        sum.moved += table.moved;
         sum.explained += table.explained;
         sum.mirrored += table.mirrored;
         sum.redacted += table.redacted;
     }
     sum
-}
-
-/// Whether `table` takes no part by declaration: unmapped or never to be read. Anything that was counted takes part,
-/// whatever its state says.
-fn stands_outside(table: &TableCoverage) -> bool {
-    let declared_in = table.state.is_empty() || table.state.eq_ignore_ascii_case("mapped");
-    !declared_in && table.compared + table.skipped + table.differing() + table.explained == 0
 }
 
 /// Samples of one table.

@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyl
 use super::evidence;
 use super::values::visible;
 use super::wording::{counted, headline, number, severity, uncounted, word};
-use super::{groups, stands_outside, total, wording};
+use super::{groups, total, wording};
 use crate::base::Verdict;
 use crate::diff::{Finding, Outcome, Severity, TableCoverage};
 
@@ -81,7 +81,7 @@ fn finish(table: &Table) -> String {
 }
 
 fn coverage(tables: &[TableCoverage], style: Style) -> String {
-    let (outside, inside): (Vec<_>, Vec<_>) = tables.iter().partition(|table| stands_outside(table));
+    let (outside, inside): (Vec<_>, Vec<_>) = tables.iter().partition(|table| table.stands_outside());
     let mut rows: Vec<_> = inside.iter().map(|table| coverage_row(table)).collect();
     if rows.len() > 1 {
         rows.push(coverage_row(&total(tables)));
@@ -204,7 +204,7 @@ fn closing(outcome: &Outcome, style: Style) -> String {
     let sum = total(&outcome.tables);
     let word = word(outcome);
     let counts = wording::counts(outcome, sum.compared, sum.skipped);
-    let out = outcome.tables.iter().filter(|table| stands_outside(table)).count() as u64;
+    let out = outcome.tables.iter().filter(|table| table.stands_outside()).count() as u64;
     let rest = if out > 0 { format!(", {} not compared", counted(out, "table")) } else { String::new() };
     let mut text = indented(&format!("{word}: {}", visible(&outcome.reason)), 0, style);
     // Painted after wrapping: the library would count the escape sequence as text.

@@ -10,12 +10,17 @@ use crate::diff::{Checked, Difference, Event, Kind, Outcome, Severity, TableCove
 
 /// `1 missing, 2 changed`: the kinds that occur.
 pub(super) fn breakdown(table: &TableCoverage) -> String {
-    [(table.missing, "missing"), (table.extra, "extra"), (table.changed, "changed")]
-        .into_iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, word)| format!("{} {word}", number(count)))
-        .collect::<Vec<_>>()
-        .join(", ")
+    [
+        (table.missing, "missing"),
+        (table.extra, "extra"),
+        (table.changed, "changed"),
+        (table.shared, "shared by several rows"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, word)| format!("{} {word}", number(count)))
+    .collect::<Vec<_>>()
+    .join(", ")
 }
 
 /// How many keys of a group differ, how, and how many of them are shown.
@@ -126,6 +131,7 @@ pub(super) fn difference(difference: Difference) -> &'static str {
         Difference::Missing => "missing",
         Difference::Extra => "extra",
         Difference::Changed => "changed",
+        Difference::Shared => "shared",
     }
 }
 

@@ -131,7 +131,7 @@ pub(super) fn primary_index(connection: &Connection, table: &str) -> Result<Vec<
 
 /// Each set of columns a foreign key may reference: those of whole unique indexes by the columns' own collations, which
 /// must be SQLite's own.
-fn unique_columns(connection: &Connection, table: &TableSchema) -> Result<Vec<Vec<String>>> {
+pub(super) fn unique_columns(connection: &Connection, table: &TableSchema) -> Result<Vec<Vec<String>>> {
     let mut statement = connection
         .prepare("SELECT name FROM pragma_index_list(?1, 'main') WHERE \"unique\" AND NOT partial ORDER BY seq")?;
     let indexes: Vec<String> = statement.query_map([&table.name], |row| row.get(0))?.collect::<Result<_>>()?;

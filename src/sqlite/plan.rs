@@ -23,6 +23,21 @@ pub(super) struct KeyColumn {
     pub(super) descending: bool,
 }
 
+/// Identities that several rows have, one of them. They are told apart as events do: by storage class and bytes.
+pub(super) fn shared(table: &Table) -> String {
+    let names: Vec<String> =
+        table.identity.iter().filter_map(|cell| table.columns.get(*cell)).map(|column| quote(&column.name)).collect();
+    let usable: Vec<String> = names.iter().map(|name| format!("typeof({name}) NOT IN ('null', 'blob')")).collect();
+    let group: Vec<String> = names.iter().map(|name| format!("{name} COLLATE BINARY, typeof({name})")).collect();
+    format!(
+        "SELECT {} FROM {} NOT INDEXED WHERE {} GROUP BY {} HAVING count(*) > 1 LIMIT 1",
+        names.join(", "),
+        quote(&table.name),
+        usable.join(" AND "),
+        group.join(", ")
+    )
+}
+
 /// The statements for one table. The select list is the layout of [`Table`], and the row number last when it is the
 /// range.
 #[derive(Debug)]

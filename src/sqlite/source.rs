@@ -12,7 +12,7 @@ use super::flush::{Flushing, wal};
 use super::functions::{register, value};
 use super::introspect;
 use super::outbox::SqliteOutbox;
-use super::plan::{Plan, quote, range};
+use super::plan::{Plan, quote, range, shared};
 use super::wake::Wake;
 use crate::base::{Error, Result};
 use crate::mapping::init::Schema;
@@ -193,6 +193,34 @@ impl Snapshot for SqliteSnapshot {
 
     fn position(&mut self) -> Result<Option<Position>> {
         self.outbox.as_ref().map_or(Ok(None), |outbox| outbox.position(&self.connection))
+    }
+
+    fn shared(&mut self, table: &Table) -> Result<Option<Rows>> {
+        let failed = |error| explain(&self.path, error);
+        let found = self.schema.table(&table.name);
+        let unique =
+            found.map(|found| introspect::unique_columns(&self.connection, found)).transpose().map_err(failed)?;
+        let of_identity = |name: &String| {
+            let mut columns = table.identity.iter().filter_map(|cell| table.columns.get(*cell));
+            columns.any(|column| column.name.eq_ignore_ascii_case(name))
+        };
+        // Rows with a null in a unique key may be doubled, but have no identity.
+        if table.rowid.is_some() || unique.iter().flatten().any(|key| key.iter().all(of_identity)) {
+            return Ok(None);
+        }
+        // On a connection of its own, which sorts in a file: this one keeps what it sorts in memory.
+        let connection = open_read_only(&self.path)?;
+        let mut statement = connection.prepare(&shared(table)).map_err(failed)?;
+        let mut rows = statement.query([]).map_err(failed)?;
+        let Some(row) = rows.next().map_err(failed)? else { return Ok(None) };
+        let mut found = Rows::new(table.width());
+        for cell in 0..table.width() {
+            match table.identity.iter().position(|of| *of == cell) {
+                Some(at) => found.push(value(row.get_ref(at).map_err(failed)?)),
+                None => found.push(Value::Null),
+            }
+        }
+        Ok(Some(found))
     }
 
     fn pick(&mut self, table: &Table, keep: Keep<'_>, each: &mut dyn FnMut(&Rows) -> Result<()>) -> Result<()> {

@@ -2,6 +2,7 @@
 
 mod changes;
 mod codecs;
+mod conserved;
 mod coverage;
 mod credentials;
 mod demo;

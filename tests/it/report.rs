@@ -45,7 +45,7 @@ fn sample(table: &str, key: &str, kind: Kind, difference: Difference, columns: V
     Sample { table: table.into(), key: key.into(), kind, difference, columns, event, explained_by: None }
 }
 
-fn outcome(tables: Vec<TableCoverage>, findings: Vec<Finding>) -> Outcome {
+pub(crate) fn outcome(tables: Vec<TableCoverage>, findings: Vec<Finding>) -> Outcome {
     let (verdict, reason) = verdict(&tables, &findings);
     let facts = [
         ("legacy", "sqlite:data/dual-agent-monitor.db, read at change 48211"),

@@ -7,7 +7,7 @@ use std::fmt::Display;
 
 use super::values::visible;
 use super::wording::{counted, number, severity, word};
-use super::{stands_outside, total, wording};
+use super::{total, wording};
 use crate::base::Verdict;
 use crate::diff::{Outcome, Severity, TableCoverage};
 
@@ -80,7 +80,7 @@ fn figures(outcome: &Outcome) -> String {
         return check_figures(outcome);
     }
     let sum = total(&outcome.tables);
-    let outside = outcome.tables.iter().filter(|table| stands_outside(table)).count();
+    let outside = outcome.tables.iter().filter(|table| table.stands_outside()).count();
     let figures = [
         ("rows compared", sum.compared, if sum.compared == 0 { "warn" } else { "" }),
         ("rows differing", sum.differing(), if sum.differing() > 0 { "bad" } else { "" }),
@@ -177,7 +177,7 @@ fn steps(outcome: &Outcome) -> String {
 }
 
 fn coverage(tables: &[TableCoverage]) -> String {
-    let (outside, inside): (Vec<_>, Vec<_>) = tables.iter().partition(|table| stands_outside(table));
+    let (outside, inside): (Vec<_>, Vec<_>) = tables.iter().partition(|table| table.stands_outside());
     let mut text = "<section>\n<h2>Coverage</h2>\n".to_owned();
     if inside.is_empty() {
         text += "<p class=\"empty\">No table was compared.</p>\n";

@@ -115,6 +115,9 @@ pub(crate) fn run(args: &FollowArgs, context: &Context) -> Result<Exit> {
             for blind in capture.blind()? {
                 context.ui.note(format!("not seen: {blind}"));
             }
+            if let Some(dated) = capture.dated()? {
+                context.ui.note(format!("warning: {dated}"));
+            }
             loop {
                 match follow(args, context, log.as_ref(), capture.as_ref(), &progress, quarantine.as_deref_mut())? {
                     Ended::CaughtUp(state) => {

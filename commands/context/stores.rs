@@ -91,7 +91,7 @@ impl Context {
         match (&self.config.legacy, mode) {
             (Store::Sqlite(path), None | Some(Capturing::Outbox)) => {
                 let outbox = SqliteOutbox::new(path, &self.config.migration, Arc::clone(&self.mapping));
-                Ok(Box::new(outbox.patient(patience)))
+                Ok(Box::new(outbox.patient(patience).keeping(self.config.keep_changes)))
             }
             (Store::Sqlite(_), Some(Capturing::Decoding)) => {
                 Err(Error::config("a SQLite file has no log of changes to decode").hint("--mode outbox"))

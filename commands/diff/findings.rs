@@ -123,6 +123,15 @@ pub(super) fn follow_findings(
             format!("follow by {} does not see {blind}", state.mode),
         ));
     }
+    let generation = replay.map(|replay| replay.generation);
+    if let Some(gaps) = Some(&state.gaps).filter(|gaps| gaps.count > 0 && generation == Some(state.generation)) {
+        let text = format!(
+            "follow met {}, after which rows were compared: what they were in between is in no event; the last: {}",
+            counted(gaps.count, "gap"),
+            gaps.last
+        );
+        findings.push(finding("follow-gap", Severity::Note, text));
+    }
     let current =
         replay.is_some_and(|replay| replay.reconciled == state.reconciled && replay.generation == state.generation);
     Ok(if current { state.quarantined } else { 0 })

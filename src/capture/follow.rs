@@ -172,8 +172,17 @@ impl Follow<'_> {
                 let table = &self.mapping.tables[change.table];
                 emit.change(writer.as_mut(), table, (change.op, row, before), &id.change(), quarantine.as_deref_mut())?;
             }
+            if let (Some(needs), Some(why)) = (changes.gap, &changes.reconcile) {
+                state.gaps.count += 1;
+                state.gaps.running += u64::from(needs > 0);
+                state.gaps.last.clone_from(why);
+            }
+            let recovered = changes.caught_up && state.gaps.running > 0;
+            if recovered {
+                state.gaps.running = 0;
+            }
             let moved = changes.end != state.position;
-            if moved || changes.reconcile.is_some() {
+            if moved || recovered || changes.reconcile.is_some() {
                 state.position.clone_from(&changes.end);
                 state.dirty.clone_from(&changes.reconcile);
                 state.taken_at = emitter.timestamp;
@@ -187,6 +196,9 @@ impl Follow<'_> {
             }
             if let Some(why) = changes.reconcile.take() {
                 self.progress.end();
+                if let Some(needs) = changes.gap.filter(|needs| *needs > 0 && state.gaps.running > 1) {
+                    return Err(too_small(&why, needs));
+                }
                 return Ok(Ended::Reconcile(why));
             }
             reader.release(&state.position)?;
@@ -241,6 +253,7 @@ impl Follow<'_> {
             state.count = state.count.max(own.count);
             state.events = own.events;
             state.found.clone_from(&own.found);
+            state.gaps.clone_from(&own.gaps);
             state.quarantined = if own.reconciled == replay.reconciled { own.quarantined } else { 0 };
             if let Some(why) = own.dirty.as_ref().filter(|_| own.reconciled >= replay.reconciled) {
                 return Ok(Start::Reconcile(why.clone()));
@@ -256,6 +269,17 @@ impl Follow<'_> {
         state.position = position;
         Ok(Start::At(Box::new(state)))
     }
+}
+
+/// A reconcile alone does not help where the next one would begin as soon as it ended.
+fn too_small(why: &str, needs: u64) -> Error {
+    // What passed once may pass again a little faster.
+    let enough = (2 * needs).next_multiple_of(1_000);
+    Error::refused(format!("{why}: again, before follow had caught up; the outbox is too small for what is written"))
+        .hint(format!(
+            "'follow: {{keep_changes: {enough}}}' in crossfade.yaml, then: crossfade follow --install, and crossfade follow, \
+             which reconciles first"
+        ))
 }
 
 /// Takes the follow's name away from whoever has it, where there is a follow at all: what a replay is about to write may

@@ -192,6 +192,10 @@ impl ChangeSource for ScreenedChanges<'_> {
         self.source.keeps()
     }
 
+    fn dated(&self) -> Result<Option<String>> {
+        self.source.dated()
+    }
+
     fn watch(&self) -> Result<Option<String>> {
         self.source.watch()
     }

@@ -127,11 +127,23 @@ pub struct FollowState {
     /// What looks like a credential in the rows of these events.
     #[serde(default)]
     pub found: Vec<Found>,
+    /// Changes that the store had taken away before they were read.
+    #[serde(default)]
+    pub gaps: Gaps,
     /// Why the next run begins with a reconcile, unless one was made since.
     pub dirty: Option<String>,
     /// The replay's reconciles when this was written.
     pub reconciled: u64,
     pub taken_at: Millis,
+}
+
+/// Gaps in this generation; each was reconciled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gaps {
+    pub count: u64,
+    pub last: String,
+    /// Since follow last had every change.
+    pub running: u64,
 }
 
 impl FollowState {

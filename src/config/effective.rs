@@ -55,6 +55,8 @@ pub struct Config {
     pub projection: Store,
     pub wishes: Wishes,
     pub replay: ReplayLimits,
+    /// Changes that an outbox in a SQLite file keeps; by their size unless said.
+    pub keep_changes: Option<u64>,
     pub ignore: Vec<Ignored>,
     pub registry: Registry,
     pub scan: Scan,
@@ -168,6 +170,13 @@ impl Loader<'_> {
             transaction_ms: self.number("replay.transaction_ms", raw.replay.transaction_ms.as_ref(), 1_000)?,
             retained_mb: self.number("replay.retained_mb", raw.replay.retained_mb.as_ref(), 512)?,
         };
+        let keep_changes = match &raw.follow.keep_changes {
+            Some(at) => Some(self.number("follow.keep_changes", Some(at), 0)?),
+            None => {
+                self.note("follow.keep_changes", "by their size", Origin::Default);
+                None
+            }
+        };
         let ignore = self.ignore(&raw)?;
         let registry = self.registry(&raw.registry)?;
         let scan = self.scan(&raw.scan)?;
@@ -181,6 +190,7 @@ impl Loader<'_> {
             projection,
             wishes,
             replay,
+            keep_changes,
             ignore,
             registry,
             scan,

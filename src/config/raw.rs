@@ -28,6 +28,8 @@ pub struct RawConfig {
     #[serde(default)]
     pub replay: RawReplay,
     #[serde(default)]
+    pub follow: RawFollow,
+    #[serde(default)]
     pub diff: RawDiff,
     #[serde(default)]
     pub registry: RawRegistry,
@@ -69,6 +71,12 @@ pub struct RawReplay {
     pub transaction_rows: Option<Spanned<u64>>,
     pub transaction_ms: Option<Spanned<u64>>,
     pub retained_mb: Option<Spanned<u64>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawFollow {
+    pub keep_changes: Option<Spanned<u64>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

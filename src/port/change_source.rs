@@ -84,6 +84,9 @@ pub struct Changes {
     pub caught_up: bool,
     /// Why the fold cannot be kept equal by changes alone, once they are through.
     pub reconcile: Option<String>,
+    /// Set with `reconcile` where changes went by that nobody can read any more: how many would have had to be kept, 0
+    /// where that would not have helped.
+    pub gap: Option<u64>,
 }
 
 impl Changes {
@@ -95,6 +98,7 @@ impl Changes {
         self.changes.clear();
         self.caught_up = false;
         self.reconcile = None;
+        self.gap = None;
     }
 
     /// Adds a change; images come in the layout of [`crate::mapping::Table::width`].
@@ -200,6 +204,11 @@ pub trait ChangeSource: Send + Sync {
         Ok(None)
     }
 
+    /// What is out of date about a capture that is read all the same.
+    fn dated(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// Looks after what the store keeps for changes that are not read; gives what a person should know. Asked from time to
     /// time, also while the log is away.
     fn watch(&self) -> Result<Option<String>> {
@@ -228,6 +237,8 @@ pub struct Installation {
     pub make: Vec<Step>,
     /// The capture is there, whole, and as this mapping wants it: nothing to do.
     pub whole: bool,
+    /// What the older capture has recorded stays, and so does its incarnation: both are done at once.
+    pub keeps: bool,
     /// What a person should know before.
     pub notes: Vec<String>,
 }

@@ -12,6 +12,8 @@ mod late;
 mod live_diff;
 mod outbox;
 mod passing;
+mod replaced;
+mod ring;
 mod sharers;
 mod statements;
 pub mod writer;

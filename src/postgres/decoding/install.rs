@@ -291,7 +291,7 @@ impl Capture for PostgresDecoding {
             back: format!("SELECT pg_drop_replication_slot('{slot}')"),
         });
         let whole = whole && !altered;
-        Ok(Installation { remove: self.removal(&mut client)?, make, whole, notes })
+        Ok(Installation { remove: self.removal(&mut client)?, make, whole, keeps: false, notes })
     }
 
     fn install(&self, _: &Installation, incarnation: &str, progress: &dyn Progress) -> Result<Duration> {

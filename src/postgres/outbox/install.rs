@@ -169,7 +169,7 @@ impl Capture for PostgresOutbox {
             format!("what reverse writes passes them by ({} = {})", mark::SETTING, mark::REVERSE),
         ];
         let make = objects.into_iter().chain(tables.into_iter().flatten()).collect();
-        Ok(Installation { remove, make, whole, notes })
+        Ok(Installation { remove, make, whole, keeps: false, notes })
     }
 
     fn install(&self, _: &Installation, incarnation: &str, progress: &dyn Progress) -> Result<Duration> {

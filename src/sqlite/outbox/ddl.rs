@@ -3,10 +3,12 @@
 //! They run inside the legacy's own writes. So they only move values from one row into another: no function that could
 //! fail, no constraint that could be broken, nothing that compares or converts what it keeps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::super::plan::quote;
+use super::clash::{Clause, clauses, first_clauses};
+use super::index::Unique;
 use crate::mapping::init::TableSchema;
 use crate::mapping::{Key, Mapping, Table};
 use crate::port::change_source::Step;
@@ -38,6 +40,10 @@ impl Names {
         format!("{}meta", self.prefix)
     }
 
+    pub(super) fn guard(&self) -> String {
+        format!("{}guard", self.prefix)
+    }
+
     fn trigger(&self, tab: usize, kind: &str) -> String {
         format!("{}{tab}_{kind}", self.prefix)
     }
@@ -47,9 +53,12 @@ impl Names {
         let Some(rest) = name.strip_prefix(&self.prefix) else { return false };
         match kind {
             "table" => rest == "changes" || rest == "meta",
-            "trigger" => rest.split_once('_').is_some_and(|(tab, kind)| {
-                !tab.is_empty() && tab.bytes().all(|byte| byte.is_ascii_digit()) && KINDS.contains(&kind)
-            }),
+            "trigger" => {
+                rest == "guard"
+                    || rest.split_once('_').is_some_and(|(tab, kind)| {
+                        !tab.is_empty() && tab.bytes().all(|byte| byte.is_ascii_digit()) && KINDS.contains(&kind)
+                    })
+            }
             _ => false,
         }
     }
@@ -58,13 +67,27 @@ impl Names {
 /// What names of outboxes of any migration begin with: no table of the legacy's.
 pub(in crate::sqlite) const KEPT: &str = "_crossfade_";
 
-/// A unique index of a table, as far as a row that would break it can be found by columns.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Unique {
-    pub(super) name: String,
-    /// Columns with the index's collations; empty where it is over expressions alone.
-    pub(super) columns: Vec<(String, String)>,
+/// How an outbox is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The first: it keeps every change until somebody takes it away.
+    Growing,
+    /// Its triggers keep about so many changes, the newest.
+    Ring { keeps: u64 },
 }
+
+impl Form {
+    /// As the outbox says it of itself.
+    pub(super) fn number(self) -> i64 {
+        match self {
+            Self::Growing => 1,
+            Self::Ring { .. } => 2,
+        }
+    }
+}
+
+/// Changes that one write takes away at most.
+pub(super) const SLAB: u64 = 1024;
 
 /// One statement of the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,12 +119,19 @@ pub(super) struct Watched<'a> {
     pub(super) table: &'a Table,
     pub(super) schema: &'a TableSchema,
     pub(super) uniques: Vec<Unique>,
+    /// Of columns that take no null.
+    pub(super) defaults: BTreeMap<String, String>,
 }
 
 /// All statements of an outbox for these tables: tables first, then triggers.
-pub(super) fn statements(names: &Names, mapping: &Mapping, watched: &[Watched<'_>]) -> Result<Vec<Statement>, String> {
+pub(super) fn statements(
+    names: &Names,
+    mapping: &Mapping,
+    watched: &[Watched<'_>],
+    form: Form,
+) -> Result<Vec<Statement>, String> {
     let width = watched.iter().map(|watched| watched.table.field_count()).max().unwrap_or(0);
-    if LEADING + 2 * width > MOST_COLUMNS {
+    if LEADING + 2 * width + usize::from(form != Form::Growing) > MOST_COLUMNS {
         return Err(format!("a table of {width} columns is too wide: an outbox keeps two images side by side"));
     }
     let (changes, meta) = (names.changes(), names.meta());
@@ -109,18 +139,48 @@ pub(super) fn statements(names: &Names, mapping: &Mapping, watched: &[Watched<'_
     for place in 0..width {
         let _ = write!(columns, ", n{place}, o{place}");
     }
+    if form != Form::Growing {
+        columns += ", token";
+    }
     let mut all = vec![
         Statement::new("table", meta.clone(), format!("CREATE TABLE {} (key, value)", quote(&meta))),
         Statement::new("table", changes.clone(), format!("CREATE TABLE {} ({columns})", quote(&changes))),
     ];
+    if form != Form::Growing {
+        all.push(guard(names));
+    }
     for watched in watched {
-        triggers(names, mapping, watched, &mut all);
+        triggers(names, mapping, watched, form, &mut all);
     }
     Ok(all)
 }
 
-fn triggers(names: &Names, mapping: &Mapping, watched: &Watched<'_>, all: &mut Vec<Statement>) {
-    let Watched { table, schema, uniques } = watched;
+/// Numbers go on behind the highest. When that one goes, which only a hand does, they are given again: as those of
+/// another outbox.
+fn guard(names: &Names) -> Statement {
+    let (name, changes, meta) = (names.guard(), quote(&names.changes()), quote(&names.meta()));
+    let sql = format!(
+        "CREATE TRIGGER {} AFTER DELETE ON {changes} WHEN NOT EXISTS (SELECT 1 FROM {changes} WHERE number > OLD.number) \
+         BEGIN UPDATE {meta} SET value = value + 1 WHERE key = 'epoch'; END",
+        quote(&name)
+    );
+    Statement::new("trigger", name, sql)
+}
+
+/// Takes the oldest changes away once there are enough too many of them. By what is there, not by the number just given
+/// alone: a statement takes as many numbers as there are rows in its way. Only directly behind the append is the last
+/// row number the outbox's.
+fn slab(changes: &str, keeps: u64) -> String {
+    let oldest = format!("(SELECT min(number) FROM {changes})");
+    format!(
+        "DELETE FROM {changes} WHERE number <= CASE WHEN {oldest} <= last_insert_rowid() - {} THEN {oldest} + {} ELSE 0 END; ",
+        keeps + SLAB,
+        SLAB - 1
+    )
+}
+
+fn triggers(names: &Names, mapping: &Mapping, watched: &Watched<'_>, form: Form, all: &mut Vec<Statement>) {
+    let Watched { table, schema, uniques, defaults } = watched;
     let (tab, on) = (table.index + 1, quote(&schema.name));
     let fields: Vec<String> = table.fields().map(quote).collect();
     let changes = quote(&names.changes());
@@ -132,6 +192,10 @@ fn triggers(names: &Names, mapping: &Mapping, watched: &Watched<'_>, all: &mut V
                 let _ = write!(values, ", {alias}.{}", fields[*cell]);
             }
         }
+        if form != Form::Growing {
+            columns += ", token";
+            values += ", random()";
+        }
         let source = if from.is_empty() {
             format!("VALUES (julianday('now'), {tab}, '{op}'{values})")
         } else {
@@ -142,67 +206,69 @@ fn triggers(names: &Names, mapping: &Mapping, watched: &Watched<'_>, all: &mut V
     let whole: Vec<usize> = (0..fields.len()).collect();
     let mut add = |kind: &str, when: &str, body: String| {
         let name = names.trigger(tab, kind);
-        let sql = format!("CREATE TRIGGER {} {when} ON {on} BEGIN {body}END", quote(&name));
+        let sql = format!("CREATE TRIGGER {} {when} BEGIN {body}END", quote(&name));
         all.push(Statement::new("trigger", name, sql));
     };
-    add("insert", "AFTER INSERT", row("i", &[('n', "NEW", whole.clone())], ""));
-    add("update", "AFTER UPDATE", row("u", &[('o', "OLD", whole.clone()), ('n', "NEW", whole.clone())], ""));
-    add("delete", "AFTER DELETE", row("d", &[('o', "OLD", told_of_deleted(mapping, table))], ""));
+    let kept = match form {
+        Form::Growing => String::new(),
+        Form::Ring { keeps } => slab(&changes, keeps),
+    };
+    for (kind, when, op, images) in [
+        ("insert", "AFTER INSERT", "i", vec![('n', "NEW", whole.clone())]),
+        ("update", "AFTER UPDATE", "u", vec![('o', "OLD", whole.clone()), ('n', "NEW", whole.clone())]),
+        ("delete", "AFTER DELETE", "d", vec![('o', "OLD", told_of_deleted(mapping, table))]),
+    ] {
+        add(kind, &format!("{when} ON {on}"), row(op, &images, "") + &kept);
+    }
     // A row that another takes the place of (INSERT OR REPLACE) goes without a trigger: the rows that might are noted.
-    let candidates = |unique: &Clause, but: &str| {
-        row("c", &[('o', "t", whole.clone())], &format!("FROM {on} AS t WHERE {}{but}", unique.equal))
+    let candidates = |clause: &Clause, but: &str| {
+        let alias = if clause.alias == "t" { "t".to_owned() } else { quote(&clause.alias) };
+        let from = format!("FROM {on} AS {alias} WHERE {}{but}", clause.equal);
+        row("c", &[('o', &alias, whole.clone())], &from)
     };
-    let clauses = clauses(schema, uniques);
+    let clauses = match form {
+        Form::Growing => first_clauses(schema, uniques),
+        Form::Ring { .. } => clauses(schema, uniques, defaults),
+    };
     if !clauses.is_empty() {
-        add("before_insert", "BEFORE INSERT", clauses.iter().map(|clause| candidates(clause, "")).collect());
+        let body = clauses.iter().map(|clause| candidates(clause, "")).collect();
+        add("before_insert", &format!("BEFORE INSERT ON {on}"), body);
     }
-    let named: Vec<&Clause> = clauses.iter().filter(|clause| !clause.columns.is_empty()).collect();
+    let named: Vec<&Clause> = clauses.iter().filter(|clause| !clause.rests_on.is_empty()).collect();
     if !named.is_empty() {
-        let columns: BTreeSet<&String> = named.iter().flat_map(|clause| &clause.columns).collect();
-        let columns: Vec<String> = columns.into_iter().map(|column| quote(column)).collect();
-        let but = format!(" AND NOT ({})", same_row(schema));
-        let when = format!("BEFORE UPDATE OF {}", columns.join(", "));
-        add("before_update", &when, named.iter().map(|clause| candidates(clause, &but)).collect());
+        let columns: BTreeSet<&String> = named.iter().flat_map(|clause| &clause.rests_on).collect();
+        let (when, but): (String, Box<dyn Fn(&Clause) -> String>) = match form {
+            Form::Growing => {
+                let columns: Vec<String> = columns.into_iter().map(|column| quote(column)).collect();
+                let but = format!(" AND NOT ({})", same_row(schema, "t"));
+                (format!("BEFORE UPDATE OF {} ON {on}", columns.join(", ")), Box::new(move |_| but.clone()))
+            }
+            // What an update names is not what it changes: row numbers have several names, computed columns none.
+            Form::Ring { .. } => (
+                format!("BEFORE UPDATE ON {on} WHEN {}", altered(columns)),
+                Box::new(|clause| {
+                    let alias = if clause.alias == "t" { "t".to_owned() } else { quote(&clause.alias) };
+                    format!(" AND ({}) AND NOT ({})", altered(&clause.rests_on), same_row(schema, &alias))
+                }),
+            ),
+        };
+        add("before_update", &when, named.iter().map(|clause| candidates(clause, &but(clause))).collect());
     }
 }
 
-/// What makes a row of the table stand in the way of a new one.
-struct Clause {
-    /// The columns an update would have to name; none where only the hidden row number is compared.
-    columns: Vec<String>,
-    equal: String,
-}
-
-fn clauses(schema: &TableSchema, uniques: &[Unique]) -> Vec<Clause> {
-    let equal = |name: &String, collation: &str| {
-        let name = quote(name);
-        format!("t.{name} COLLATE {} = NEW.{name}", quote(collation))
-    };
-    let mut all = Vec::new();
-    if !schema.without_rowid {
-        let indexed =
-            |key: &String| uniques.iter().any(|unique| unique.columns.len() == 1 && unique.columns[0].0 == *key);
-        let alias: Vec<String> =
-            schema.key.iter().filter(|key| schema.key.len() == 1 && !indexed(key)).cloned().collect();
-        if let Some(name) = alias.first().or(schema.rowid.as_ref()).map(|name| quote(name)) {
-            all.push(Clause { columns: alias, equal: format!("t.{name} = NEW.{name}") });
-        }
-    }
-    for unique in uniques.iter().filter(|unique| !unique.columns.is_empty()) {
-        let terms: Vec<String> = unique.columns.iter().map(|(name, collation)| equal(name, collation)).collect();
-        let columns = unique.columns.iter().map(|(name, _)| name.clone()).collect();
-        all.push(Clause { columns, equal: terms.join(" AND ") });
-    }
-    all
+/// Whether an update changes one of these columns, to whatever an index may compare.
+fn altered<'c>(columns: impl IntoIterator<Item = &'c String>) -> String {
+    let terms = columns.into_iter().map(|name| format!("NEW.{0} COLLATE BINARY IS NOT OLD.{0}", quote(name)));
+    terms.collect::<Vec<_>>().join(" OR ")
 }
 
 /// Whether `t` is the row an update is about to change.
-fn same_row(schema: &TableSchema) -> String {
+fn same_row(schema: &TableSchema, alias: &str) -> String {
     let key = match &schema.rowid {
         Some(rowid) => std::slice::from_ref(rowid),
         None => schema.key.as_slice(),
     };
-    let same = key.iter().map(|name| format!("t.{0} IS OLD.{0}", quote(name)));
+    let same = key.iter().map(|name| format!("{alias}.{0} IS OLD.{0}", quote(name)));
     same.collect::<Vec<_>>().join(" AND ")
 }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::SqliteOutbox;
-use super::ddl::{Statement, drop_statement};
+use super::ddl::{Form, Statement, drop_statement};
+use crate::base::words::counted;
 use crate::base::{Error, Result};
 use crate::mapping::init::Schema;
 use crate::port::boundary::boundary;
-use crate::port::change_source::{Capture, Installation};
+use crate::port::change_source::{Capture, Installation, Step};
 use crate::port::progress::Progress;
 use crate::sqlite::error::open_read_only;
 use crate::sqlite::gate::Gate;
@@ -27,9 +28,15 @@ impl Capture for SqliteOutbox {
     fn plan(&self) -> Result<Installation> {
         let connection = self.wal()?;
         let schema = introspect::schema(&connection).map_err(|error| self.told(error))?;
-        let make = self.expected(&connection, &schema)?;
         let found = self.objects(&connection).map_err(|error| self.told(error))?;
-        let whole = self.trouble(&connection, &make, &found).map_err(|error| self.told(error))?.is_none();
+        let there = match found.is_empty() {
+            true => None,
+            false => Some(self.looked_at(&connection, &schema, &found)?),
+        };
+        let there = there.filter(|(_, trouble)| trouble.is_none()).map(|(form, _)| form);
+        let wanted = self.wanted(&connection, &schema, there);
+        let whole = there == Some(wanted);
+        let make = self.expected(&connection, &schema, wanted)?;
         self.readable(&connection, &schema)?;
         let mut notes = vec![
             "the triggers run inside the legacy's own writes, on its SQLite; they need nothing newer than 3.8.3 and \
@@ -49,22 +56,59 @@ impl Capture for SqliteOutbox {
             Some(version) => notes.push(format!("the file was last written by SQLite {}", dotted(version))),
             None => {}
         }
-        let make = make.iter().map(Statement::step).collect();
-        Ok(Installation { remove: self.removal(&connection)?, make, whole, notes })
+        let Form::Ring { keeps } = wanted else {
+            return Err(Error::failed("an outbox of the first form is made no more"));
+        };
+        notes.push(match there {
+            Some(form) => self.outlasts(&connection, form)?,
+            None => format!(
+                "the outbox keeps the newest {}, with or without a follow; one that was away for longer begins with a \
+                 reconcile",
+                counted(keeps, "change")
+            ),
+        });
+        let meta = quote(&self.names.meta());
+        let mut steps: Vec<Step> = Vec::new();
+        let says = |sql: String| Step { sql, back: drop_statement("table", &self.names.meta()) };
+        let mut remove = self.removal(&connection)?;
+        if let Some(there) = there {
+            notes.push("what the outbox has recorded stays: no change is lost, and none is told twice".to_owned());
+            remove.retain(|statement| statement.starts_with("DROP TRIGGER"));
+            if there == Form::Growing {
+                let changes = self.names.changes();
+                let back = drop_statement("table", &changes);
+                steps.push(Step { sql: format!("ALTER TABLE {} ADD COLUMN token", quote(&changes)), back });
+                steps.push(says(format!("INSERT INTO {meta} VALUES ('epoch', 1)")));
+            }
+            steps.push(says(format!("DELETE FROM {meta} WHERE key IN ('format', 'keeps')")));
+            steps.extend(make.iter().filter(|statement| statement.kind == "trigger").map(Statement::step));
+        } else {
+            steps.extend(make.iter().map(Statement::step));
+            steps.push(says(format!("INSERT INTO {meta} VALUES ('epoch', 1)")));
+        }
+        steps.push(says(format!("INSERT INTO {meta} VALUES ('format', {}), ('keeps', {keeps})", wanted.number())));
+        Ok(Installation { remove, make: steps, whole, keeps: there.is_some(), notes })
     }
 
     /// In one transaction.
     fn install(&self, planned: &Installation, incarnation: &str, _: &dyn Progress) -> Result<Duration> {
-        let removal = self.planned_removal()?;
+        let made = planned.make.iter().map(|statement| &statement.sql);
         let mut gate = self.gate()?;
+        if planned.keeps {
+            let held = at_once(&mut gate, planned.remove.iter().chain(made))?;
+            boundary("follow.installed");
+            return Ok(held);
+        }
+        let removal = self.planned_removal()?;
         self.remove_through(&mut gate, &removal)?;
         let meta = quote(&self.names.meta());
         let changes = quote(&self.names.changes());
         let start = [
-            format!("INSERT INTO {meta} VALUES ('format', 1), ('incarnation', '{incarnation}')"),
-            format!("INSERT INTO {changes} (number, made, tab, op) VALUES (1, julianday('now'), 0, 's')"),
+            format!("INSERT INTO {meta} VALUES ('incarnation', '{incarnation}')"),
+            format!(
+                "INSERT INTO {changes} (number, made, tab, op, token) VALUES (1, julianday('now'), 0, 's', random())"
+            ),
         ];
-        let made = planned.make.iter().map(|statement| &statement.sql);
         let held = at_once(&mut gate, made.chain(&start))?;
         boundary("follow.installed");
         Ok(held)

@@ -1,21 +1,25 @@
 //! A trigger outbox in a legacy SQLite file: made, taken away, and looked after.
 
+mod anchor;
+mod clash;
 mod ddl;
+mod form;
+mod index;
 mod install;
 mod read;
 mod settle;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension};
 
 pub(super) use self::ddl::KEPT;
-use self::ddl::{Names, Statement, Unique, Watched, statements};
+use self::ddl::{Form, Names, Statement, Watched, statements};
+use self::index::{Unique, uniques};
 use self::read::OutboxReader;
-use super::error::{explain, open_read_only, uri};
+use super::error::{explain, open_read_only};
 use super::gate::Patience;
 use super::introspect;
 use super::plan::quote;
@@ -24,15 +28,6 @@ use crate::mapping::Mapping;
 use crate::mapping::init::{Schema, TableSchema};
 use crate::port::change_source::{ChangeReader, ChangeSource, Position};
 
-/// How long a statement on the legacy's file waits for its writers, and at most makes them wait before it is tried again.
-const PATIENCE: Duration = Duration::from_millis(400);
-
-/// Changes taken away in one transaction.
-const TRIM: usize = 250;
-
-/// Between two such transactions: a writer that waits for the file gets it.
-pub(in crate::sqlite) const BREATH: Duration = Duration::from_millis(3);
-
 /// The outbox of one migration in one file. It keeps no connection.
 #[derive(Clone, Debug)]
 pub struct SqliteOutbox {
@@ -40,6 +35,7 @@ pub struct SqliteOutbox {
     mapping: Arc<Mapping>,
     names: Names,
     patience: Patience,
+    keeps: Option<u64>,
 }
 
 /// An object of an outbox, as `sqlite_schema` has it.
@@ -54,13 +50,19 @@ struct Object {
 
 impl SqliteOutbox {
     pub fn new(path: impl Into<PathBuf>, migration: &str, mapping: Arc<Mapping>) -> Self {
-        Self { path: path.into(), mapping, names: Names::new(migration), patience: Patience::default() }
+        Self { path: path.into(), mapping, names: Names::new(migration), patience: Patience::default(), keeps: None }
     }
 
     /// How long its installation and removal wait for the legacy's programs.
     #[must_use]
     pub fn patient(self, patience: Patience) -> Self {
         Self { patience, ..self }
+    }
+
+    /// With so many changes kept by an outbox made from here on; by their size unless said.
+    #[must_use]
+    pub fn keeping(self, changes: Option<u64>) -> Self {
+        Self { keeps: changes, ..self }
     }
 
     fn told(&self, error: rusqlite::Error) -> Error {
@@ -81,7 +83,7 @@ impl SqliteOutbox {
         Ok(connection)
     }
 
-    fn expected(&self, connection: &Connection, schema: &Schema) -> Result<Vec<Statement>> {
+    fn expected(&self, connection: &Connection, schema: &Schema, form: Form) -> Result<Vec<Statement>> {
         let mut watched = Vec::with_capacity(self.mapping.tables.len());
         for table in &self.mapping.tables {
             let found = schema.table(&table.name).ok_or_else(|| {
@@ -109,9 +111,11 @@ impl SqliteOutbox {
                     .hint("add it to one of them, then: crossfade follow --install, and replay --recopy"));
             }
             let uniques = uniques(connection, found).map_err(|error| self.told(error))?;
-            watched.push(Watched { table, schema: found, uniques });
+            let defaults = defaults(connection, found).map_err(|error| self.told(error))?;
+            watched.push(Watched { table, schema: found, uniques, defaults });
         }
-        statements(&self.names, &self.mapping, &watched).map_err(|why| Error::refused(format!("no outbox: {why}")))
+        statements(&self.names, &self.mapping, &watched, form)
+            .map_err(|why| Error::refused(format!("no outbox: {why}")))
     }
 
     fn objects(&self, connection: &Connection) -> rusqlite::Result<Vec<Object>> {
@@ -168,7 +172,8 @@ impl SqliteOutbox {
             let mut others = newer.query((&table.name, first))?;
             while let Some(other) = others.next()? {
                 let name: String = other.get(0)?;
-                if !self.names.own("trigger", &name) {
+                // What fills another migration's outbox changes no row.
+                if !name.starts_with(KEPT) {
                     // SQLite runs the newest first: what this one changes would be told before what led to it.
                     return Ok(Some(format!("trigger '{name}' of table '{}' is newer than the outbox", table.name)));
                 }
@@ -177,16 +182,16 @@ impl SqliteOutbox {
         Ok(None)
     }
 
-    /// An error where the outbox is missing or no longer what it was.
-    fn require_whole(&self, connection: &Connection) -> Result<()> {
+    /// The form of the outbox; an error where it is missing or no longer what it was.
+    fn require_whole(&self, connection: &Connection) -> Result<Form> {
         let schema = introspect::schema(connection).map_err(|error| self.told(error))?;
         let found = self.objects(connection).map_err(|error| self.told(error))?;
         let message = if found.is_empty() {
             format!("'{}' has no outbox of this migration", self.path.display())
         } else {
-            let expected = self.expected(connection, &schema)?;
-            match self.trouble(connection, &expected, &found).map_err(|error| self.told(error))? {
-                None => return Ok(()),
+            let (form, why) = self.looked_at(connection, &schema, &found)?;
+            match why {
+                None => return Ok(form),
                 Some(why) => {
                     format!(
                         "the outbox in '{}' is no longer whole, and changes may have passed it by: {why}",
@@ -199,9 +204,35 @@ impl SqliteOutbox {
             .hint("crossfade follow --install, then crossfade follow, which reconciles first; or --mode reconcile"))
     }
 
+    /// The form of what there is, and why it is not whole.
+    fn looked_at(&self, connection: &Connection, schema: &Schema, found: &[Object]) -> Result<(Form, Option<String>)> {
+        let meta = self.names.meta();
+        if !found.iter().any(|object| object.name == meta) {
+            return Ok((Form::Growing, Some(format!("table '{meta}' is gone"))));
+        }
+        let form = self.form(connection)?;
+        let expected = self.expected(connection, schema, form)?;
+        Ok((form, self.trouble(connection, &expected, found).map_err(|error| self.told(error))?))
+    }
+
+    /// The form of the outbox, if there is one, whole or not.
+    fn installed(&self, connection: &Connection) -> Result<Option<Form>> {
+        let found = self.objects(connection).map_err(|error| self.told(error))?;
+        let there = |name: String| found.iter().any(|object| object.name == name);
+        let whole = there(self.names.meta()) && there(self.names.changes());
+        whole.then(|| self.form(connection)).transpose()
+    }
+
+    /// Whose numbers these are: of the outbox as it was made, or since its highest went by hand.
     fn incarnation_of(&self, connection: &Connection) -> Result<String> {
-        let sql = format!("SELECT value FROM {} WHERE key = 'incarnation'", quote(&self.names.meta()));
-        connection.query_row(&sql, [], |row| row.get(0)).map_err(|error| self.told(error))
+        let sql = format!(
+            "SELECT value, (SELECT value FROM {0} WHERE key = 'epoch' AND value > 1) FROM {0} WHERE key = 'incarnation'",
+            quote(&self.names.meta())
+        );
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let (made, epoch): (String, Option<i64>) =
+            connection.query_row(&sql, [], read).map_err(|error| self.told(error))?;
+        Ok(epoch.map_or(made.clone(), |epoch| format!("{made}.{epoch}")))
     }
 
     /// Where the outbox stands in this view; `None` without a whole one.
@@ -213,43 +244,21 @@ impl SqliteOutbox {
         let number: Option<i64> = connection.query_row(&sql, [], |row| row.get(0)).map_err(|error| self.told(error))?;
         let Some(number) = number else { return Ok(None) };
         let incarnation = self.incarnation_of(connection)?;
-        let mark = read::mark(connection, &self.names.changes(), number).map_err(|error| self.told(error))?;
-        let mark = mark.unwrap_or_default();
-        Ok(Some(Position { incarnation, at: number.unsigned_abs(), mark, ..Position::default() }))
+        let stand = self.stand(connection, anchor::inode(&self.path), &incarnation, number);
+        stand.map(Some).map_err(|error| self.told(error))
     }
 }
 
-/// Deletes up to `?2` changes, oldest first, that lie before `?1`.
-fn trim_statement(changes: &str) -> String {
-    let changes = quote(changes);
-    format!(
-        "DELETE FROM {changes} WHERE number IN (SELECT number FROM {changes} WHERE number < ?1 ORDER BY number LIMIT ?2)"
-    )
-}
-
-pub(in crate::sqlite) fn writable(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(uri(path, "mode=rw"), flags)?;
-    connection.busy_timeout(PATIENCE)?;
-    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    Ok(connection)
-}
-
-/// The unique indexes of a table, that of its key among them where it has one.
-fn uniques(connection: &Connection, table: &TableSchema) -> rusqlite::Result<Vec<Unique>> {
-    let mut names =
-        connection.prepare("SELECT name FROM pragma_index_list(?1, 'main') WHERE \"unique\" ORDER BY name")?;
-    let names: Vec<String> = names.query_map([&table.name], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    let mut parts = connection.prepare(
-        "SELECT name, coll FROM pragma_index_xinfo(?1, 'main') WHERE key AND name IS NOT NULL ORDER BY seqno",
+/// Columns that take no null, with a default that is a plain value.
+fn defaults(connection: &Connection, table: &TableSchema) -> rusqlite::Result<BTreeMap<String, String>> {
+    let mut found = connection.prepare(
+        "SELECT name, dflt_value FROM pragma_table_xinfo(?1, 'main') WHERE \"notnull\" AND dflt_value IS NOT NULL",
     )?;
-    let of = |name: String| {
-        let columns = parts.query_map([&name], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(Unique { columns: columns.collect::<rusqlite::Result<_>>()?, name })
+    let found = found.query_map([&table.name], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let plain = |default: &String| {
+        default.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '\'' | '+' | '-' | '.'))
     };
-    names.into_iter().map(of).collect()
+    found.filter(|found| found.as_ref().map_or(true, |(_, default)| plain(default))).collect()
 }
 
 impl ChangeSource for SqliteOutbox {
@@ -269,6 +278,7 @@ impl ChangeSource for SqliteOutbox {
 
     fn blind(&self) -> Result<Vec<String>> {
         let connection = open_read_only(&self.path)?;
+        let first = self.installed(&connection)? == Some(Form::Growing);
         let mut blind = vec![
             "where a transaction of the legacy begins and ends".to_owned(),
             "writes of a connection that has switched triggers off, and changes of the file itself".to_owned(),
@@ -283,14 +293,27 @@ impl ChangeSource for SqliteOutbox {
             let schema = introspect::schema(&connection).map_err(|error| self.told(error))?;
             let Some(found) = schema.table(&table.name) else { continue };
             let uniques = uniques(&connection, found).map_err(|error| self.told(error))?;
-            for unique in uniques.iter().filter(|unique| unique.columns.is_empty()) {
+            let plain = |unique: &&Unique| !unique.partial && unique.columns().count() == unique.terms.len();
+            for unique in uniques.iter().filter(|unique| if first { !plain(unique) } else { !unique.readable() }) {
                 blind.push(format!(
-                    "rows of '{}' replaced through '{}', an index over expressions",
+                    "rows of '{}' replaced through '{}', an index over expressions or of some rows only",
                     table.name, unique.name
                 ));
             }
         }
         Ok(blind)
+    }
+
+    fn keeps(&self) -> Result<Option<String>> {
+        let connection = open_read_only(&self.path)?;
+        let form = self.installed(&connection)?;
+        form.map(|form| self.outlasts(&connection, form)).transpose()
+    }
+
+    fn dated(&self) -> Result<Option<String>> {
+        let connection = open_read_only(&self.path)?;
+        let first = self.installed(&connection)?.filter(|form| *form == Form::Growing);
+        first.map(|form| self.outlasts(&connection, form)).transpose()
     }
 
     fn open(&self, from: &Position) -> Result<Box<dyn ChangeReader>> {

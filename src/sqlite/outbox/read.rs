@@ -1,13 +1,14 @@
-//! Reading an outbox in the order of its numbers, and trimming what has been read.
+//! Reading an outbox in the order of its numbers.
 
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
+use super::SqliteOutbox;
+use super::anchor::{Gap, Mark, inode};
 use super::ddl::LEADING;
 use super::settle::{Entry, Settler};
-use super::{BREATH, SqliteOutbox, TRIM, trim_statement, writable};
-use crate::base::{Error, Millis, Result, hex};
+use crate::base::{Error, Millis, Result};
 use crate::mapping::{Rows, Value};
 use crate::port::change_source::{ChangeReader, Changes, Lag, Position};
 use crate::sqlite::error::open_read_only;
@@ -16,82 +17,40 @@ use crate::sqlite::plan::quote;
 
 /// How often an idle reader looks whether anything was committed.
 const NAP: Duration = Duration::from_millis(10);
-/// Transactions that trim at most, before more is read.
-const TRIMS: u32 = 8;
 /// A batch ends with the change that brings its images to this many bytes.
 const BATCH_BYTES: usize = 4 << 20;
-/// Consumed changes are taken away when there are this many of them, or after this time.
-const TRIM_AFTER: (u64, Duration) = (2_000, Duration::from_secs(1));
 /// Days between the first day of the Julian calendar and 1970.
 const UNIX_EPOCH_DAY: f64 = 2_440_587.5;
 
-/// One reader: short read transactions on a connection of its own, and one for trimming.
+/// One reader: short read transactions on a connection of its own. It writes nothing.
 pub(super) struct OutboxReader {
     outbox: SqliteOutbox,
     connection: Connection,
-    trimming: Option<Connection>,
+    /// The file that is open, whatever bears its name by now.
+    file: Option<u64>,
     end: Position,
     schema: i64,
     seen: Option<i64>,
     settler: Settler,
-    trimmed: u64,
-    trimmed_at: Option<Instant>,
-}
-
-/// The mark of a position: the version of the schema, and what tells the change with this number from another that was
-/// given the same one.
-pub(super) fn mark(connection: &Connection, changes: &str, number: i64) -> rusqlite::Result<Option<String>> {
-    let schema = pragma(connection, "schema_version")?;
-    Ok(change(connection, changes, number)?.map(|change| format!("{schema} {change}")))
-}
-
-fn change(connection: &Connection, changes: &str, number: i64) -> rusqlite::Result<Option<String>> {
-    let mut statement = connection.prepare(&format!("SELECT * FROM {} WHERE number = ?1", quote(changes)))?;
-    let columns = statement.column_count();
-    let of = |row: &rusqlite::Row<'_>| {
-        let mut image = Vec::new();
-        (0..columns).try_for_each(|column| row.get_ref(column).map(|raw| value(raw).write_image(&mut image)))?;
-        Ok(hex(&blake3::hash(&image).as_bytes()[..8]))
-    };
-    statement.query_row([number], of).optional()
 }
 
 impl OutboxReader {
     pub(super) fn open(outbox: SqliteOutbox, from: &Position) -> Result<Self> {
+        let file = inode(&outbox.path);
         let connection = open_read_only(&outbox.path)?;
         register(&connection).map_err(|error| outbox.told(error))?;
         connection.execute_batch("BEGIN").map_err(|error| outbox.told(error))?;
         outbox.require_whole(&connection)?;
-        let file = outbox.path.display();
         if outbox.incarnation_of(&connection)? != from.incarnation {
-            return Err(Error::stale(format!("the outbox in '{file}' was made anew since"))
+            return Err(Error::stale(format!("the outbox in '{}' was made anew since", outbox.path.display()))
                 .hint("crossfade follow reconciles first"));
         }
-        let (schema, last) = from.mark.split_once(' ').unwrap_or_default();
-        let found = change(&connection, &outbox.names.changes(), from.at as i64).map_err(|error| outbox.told(error))?;
-        if found.as_deref() != Some(last) {
-            let what = if found.is_some() { "another change" } else { "no change" };
-            return Err(Error::refused(format!(
-                "the outbox in '{file}' has {what} at number {}, up to which the log has it: the file was put back to an older state",
-                from.at
-            ))
-            .hint("if that is what it should be, make the outbox anew (crossfade follow --uninstall, then --install): follow reconciles first"));
-        }
-        // What has happened to the schema since then is seen by the first read.
-        let schema = schema.parse().unwrap_or_default();
+        outbox.gap(&connection, file, from)?;
+        // What has happened to the schema since then is seen by the first read, and so is a gap.
+        let schema = Mark::of(from).schema;
         let settler = Settler::new(&outbox, &connection)?;
         connection.execute_batch("COMMIT").map_err(|error| outbox.told(error))?;
-        Ok(Self {
-            connection,
-            trimming: None,
-            end: from.clone(),
-            schema,
-            seen: None,
-            settler,
-            trimmed: 0,
-            trimmed_at: None,
-            outbox,
-        })
+        Ok(Self { connection, file, end: from.clone(), schema, seen: None, settler, outbox })
     }
 
     /// One read transaction; whether anything was found.
@@ -115,10 +74,12 @@ impl OutboxReader {
         let schema = pragma(&self.connection, "schema_version").map_err(|error| self.outbox.told(error))?;
         if schema != self.schema {
             self.outbox.require_whole(&self.connection)?;
-            if self.outbox.incarnation_of(&self.connection)? != self.end.incarnation {
-                changes.reconcile = Some("the outbox was made anew".to_owned());
-                return Ok(());
-            }
+        }
+        if self.outbox.incarnation_of(&self.connection)? != self.end.incarnation {
+            changes.reconcile = Some("the outbox was made anew, or its last changes were taken out of it".to_owned());
+            return Ok(());
+        }
+        if schema != self.schema {
             self.settler = Settler::new(&self.outbox, &self.connection)?;
             if let Some(table) = self.outbox.mapping.tables.iter().find(|table| table.rowid.is_some()) {
                 let name = &table.name;
@@ -127,13 +88,33 @@ impl OutboxReader {
             }
             self.schema = schema;
         }
+        if let Some(gap) = self.outbox.gap(&self.connection, self.file, &self.end)? {
+            return self.skip(gap, changes);
+        }
         let (mut images, entries, caught_up) = self.entries(max).map_err(|error| self.outbox.told(error))?;
+        let holes = (self.end.at + 1..).zip(&entries).find(|(due, entry)| *due != entry.number);
+        if let Some((due, _)) = holes {
+            let why = format!("change {due} was taken out of the outbox");
+            return self.skip(Gap { why, needs: 0 }, changes);
+        }
         changes.caught_up = caught_up;
         let Some(last) = entries.last() else { return Ok(()) };
-        changes.end.at = last.number;
-        let mark = mark(&self.connection, &self.outbox.names.changes(), last.number as i64);
-        changes.end.mark = mark.map_err(|error| self.outbox.told(error))?.unwrap_or_default();
+        changes.end = self.stand(last.number as i64)?;
         self.settler.settle(&self.outbox, &self.connection, &mut images, &entries, changes)
+    }
+
+    fn stand(&self, at: i64) -> Result<Position> {
+        let stand = self.outbox.stand(&self.connection, self.file, &self.end.incarnation, at);
+        stand.map_err(|error| self.outbox.told(error))
+    }
+
+    /// Goes to the outbox's end, because what lies before cannot be told.
+    fn skip(&self, gap: Gap, changes: &mut Changes) -> Result<()> {
+        let last = format!("SELECT max(number) FROM {}", quote(&self.outbox.names.changes()));
+        let last = self.connection.query_row(&last, [], |row| row.get::<_, Option<i64>>(0));
+        changes.end = self.stand(last.map_err(|error| self.outbox.told(error))?.unwrap_or_default())?;
+        (changes.gap, changes.reconcile) = (Some(gap.needs), Some(gap.why));
+        Ok(())
     }
 
     /// The next changes as they were written, their images by table. A batch never ends between the rows that a new one
@@ -181,21 +162,9 @@ impl OutboxReader {
         }
         Ok((images, entries, true))
     }
-
-    fn trim(&mut self, until: u64) -> rusqlite::Result<usize> {
-        if self.trimming.is_none() {
-            let connection = writable(&self.outbox.path)?;
-            // The legacy's writers go first: what is not taken away now is taken away later.
-            connection.busy_timeout(Duration::from_millis(20))?;
-            self.trimming = Some(connection);
-        }
-        let Some(connection) = &self.trimming else { return Ok(0) };
-        let sql = trim_statement(&self.outbox.names.changes());
-        connection.prepare(&sql)?.execute((until as i64, TRIM as i64))
-    }
 }
 
-fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
+pub(super) fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
     connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
 }
 
@@ -203,6 +172,13 @@ impl ChangeReader for OutboxReader {
     fn read(&mut self, changes: &mut Changes, max: usize, wait: Duration) -> Result<()> {
         let began = Instant::now();
         loop {
+            if let (Some(open), Some(named)) = (self.file, inode(&self.outbox.path))
+                && open != named
+            {
+                self.connection = open_read_only(&self.outbox.path)?;
+                register(&self.connection).map_err(|error| self.outbox.told(error))?;
+                (self.file, self.seen, self.schema) = (Some(named), None, -1);
+            }
             let version = pragma(&self.connection, "data_version").map_err(|error| self.outbox.told(error))?;
             if self.seen != Some(version) {
                 if self.attempt(changes, max)? {
@@ -223,38 +199,22 @@ impl ChangeReader for OutboxReader {
         }
     }
 
-    /// Keeps the change it ends with: the next number follows it, and it shows whether the file is still the same.
-    fn release(&mut self, until: &Position) -> Result<()> {
-        let late = self.trimmed_at.is_none_or(|at| at.elapsed() >= TRIM_AFTER.1);
-        let due = late || until.at.saturating_sub(self.trimmed) >= TRIM_AFTER.0;
-        if until.incarnation != self.end.incarnation || until.at <= self.trimmed || !due {
-            return Ok(());
-        }
-        for _ in 0..TRIMS {
-            let trimmed = match self.trim(until.at) {
-                Ok(trimmed) => trimmed,
-                Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => return Ok(()),
-                Err(error) => return Err(self.outbox.told(error)),
-            };
-            if trimmed < TRIM {
-                (self.trimmed, self.trimmed_at) = (until.at, Some(Instant::now()));
-                return Ok(());
-            }
-            // A writer that waits for the file gets it in between.
-            std::thread::sleep(BREATH);
-        }
+    /// Nothing: a commit of ours could make a write of the legacy's fail. Its triggers keep the outbox small.
+    fn release(&mut self, _: &Position) -> Result<()> {
         Ok(())
     }
 
     /// By the numbers, which have no gaps but those of candidates: counting would read every row.
     fn lag(&mut self) -> Result<Lag> {
+        // Whoever reads on finds the gap, and something is to be told in any case.
+        let least = u64::from(self.outbox.gap(&self.connection, self.file, &self.end)?.is_some());
         let changes = quote(&self.outbox.names.changes());
         let sql = format!(
             "SELECT (SELECT max(number) FROM {changes}), (SELECT made FROM {changes} WHERE number > ?1 ORDER BY number LIMIT 1)"
         );
         let read = |row: &rusqlite::Row<'_>| {
             let last = row.get::<_, Option<i64>>(0)?.unwrap_or_default().unsigned_abs();
-            let changes = last.saturating_sub(self.end.at);
+            let changes = last.saturating_sub(self.end.at).max(least);
             Ok(Lag { changes, bytes: 0, since: row.get::<_, Option<f64>>(1)?.map(millis) })
         };
         self.connection.query_row(&sql, [self.end.at as i64], read).map_err(|error| self.outbox.told(error))

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossfade::mapping::Mapping;
 use crossfade::mapping::init::init;
@@ -19,6 +20,8 @@ pub type Bench = followed::Bench<Outbox>;
 
 pub struct Outbox {
     folder: tempfile::TempDir,
+    /// Changes its outbox keeps; 0: by their size.
+    pub keeps: AtomicU64,
 }
 
 impl Legacy for Outbox {
@@ -26,6 +29,7 @@ impl Legacy for Outbox {
 
     fn capture(&self, mapping: &Arc<Mapping>) -> SqliteOutbox {
         SqliteOutbox::new(self.legacy(), MIGRATION, Arc::clone(mapping))
+            .keeping(Some(self.keeps.load(Ordering::Relaxed)).filter(|keeps| *keeps > 0))
     }
 
     fn source(&self, mapping: &Arc<Mapping>) -> Box<dyn LegacySource> {
@@ -40,7 +44,7 @@ impl Legacy for Outbox {
 impl Outbox {
     /// A store made by `make`, which is handed its path.
     pub fn new(make: impl FnOnce(&Path)) -> Self {
-        let outbox = Self { folder: tempfile::tempdir().unwrap() };
+        let outbox = Self { folder: tempfile::tempdir().unwrap(), keeps: AtomicU64::new(0) };
         make(&outbox.legacy());
         outbox
     }

@@ -339,7 +339,8 @@ impl Projector<'_> {
         let mut opened = Instant::now();
         let mut stands = writer.state().positions.clone();
         let mut newest = 0;
-        for chunk in filled {
+        let mut waiting = None;
+        while let Some(chunk) = waiting.take().or_else(|| filled.recv().ok()) {
             if open == 0 {
                 opened = Instant::now();
             }
@@ -359,9 +360,10 @@ impl Projector<'_> {
             projected.foreign += foreign;
             self.progress.advance(count + own + foreign);
             stands.extend(chunk.positions.iter().map(|(place, at)| (place.clone(), *at)));
-            let idle = count == 0;
             let _ = empty.try_send(chunk);
-            let old = standing.is_some() && (idle || opened.elapsed() > Duration::from_millis(50));
+            waiting = filled.try_recv().ok();
+            // An open transaction holds up whoever else writes to the store.
+            let old = standing.is_some() && (waiting.is_none() || opened.elapsed() > Duration::from_millis(50));
             if open >= transaction_rows || (old && stands != writer.state().positions) {
                 self.commit(writer, &stands)?;
                 open = 0;

@@ -117,7 +117,7 @@ pub fn has_finding(report: &Value, code: &str, severity: &str) {
 #[track_caller]
 pub fn execute(path: &Path, sql: &str) -> u64 {
     let connection = Connection::open(path).unwrap();
-    connection.busy_timeout(Duration::from_secs(20)).unwrap();
+    connection.busy_timeout(Duration::from_secs(5)).unwrap();
     connection.pragma_update(None, "foreign_keys", "OFF").unwrap();
     connection.execute_batch(sql).unwrap_or_else(|error| panic!("{error} in {sql}"));
     connection.changes()

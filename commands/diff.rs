@@ -17,11 +17,12 @@ use crossfade::diff::{
     Difference as Differs, Finding, Kind as Difference, Outcome, Sample, Severity, TableCoverage, verdict,
 };
 use crossfade::port::change_source::ChangeSource;
-use crossfade::port::event_log::{EventLog, Positions};
+use crossfade::port::event_log::{EventLog, Positions, ends};
 use crossfade::port::journal::{Journal, Stage};
 use crossfade::port::owners::Sessions;
 use crossfade::port::progress::Progress;
 use crossfade::port::row_store::RowStore;
+use crossfade::port::settled::unsettled;
 use crossfade::project::{Projected, Projector};
 use crossfade::scan::Mode;
 use serde_json::json;
@@ -67,6 +68,8 @@ pub(crate) struct DiffArgs {
 
 /// Looks at rows that differ while nothing but a follow by passes moves the events on, before a difference counts.
 const LOOKS: u32 = 4;
+/// How long a transaction that is open in the log is waited for.
+const SETTLES: Duration = Duration::from_secs(5);
 /// How long the next pass is waited for; one is made every ten seconds while the legacy changes.
 const NEXT_PASS: Duration = Duration::from_secs(15);
 
@@ -102,10 +105,20 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
         }
         let gone = findings.iter().any(|finding| finding.code == GONE);
         let from = state.as_ref().map(ReplayState::begins_at).unwrap_or_default();
-        let sessions = Sessions::read(log.as_ref(), mapping, migration, None)?;
+        let open = unsettled(log.as_ref(), mapping, SETTLES)?;
+        if let Some(first) = open.first() {
+            let text = format!(
+                "a transaction is open at {first}, and in {} in all: what was committed behind it cannot be read yet; \
+                 wait for its writer, or for its time to run out",
+                counted(open.len() as u64, "partition")
+            );
+            findings.push(finding("open-transaction", Severity::Gap, text));
+        }
+        let seen = if open.is_empty() { None } else { Some(ends(log.as_ref(), mapping)?) };
+        let sessions = Sessions::read(log.as_ref(), mapping, migration, seen.as_ref())?;
         // Read before the snapshot, which has all that this says.
         let sink = if sessions.is_empty() { None } else { context.sink()?.state()? };
-        let Met { mut snapshot, span, position, ends } = meet(
+        let Met { mut snapshot, span, position, ends: met } = meet(
             source.as_ref(),
             capture.as_ref().map(|capture| capture.as_ref() as &dyn ChangeSource),
             log.as_ref(),
@@ -130,10 +143,10 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
         } else {
             facts.push(("projection".to_owned(), store.describe()));
             if follow.is_some() && !gone {
-                await_store(store, &ends, &progress)?;
+                await_store(store, &met, &progress)?;
             }
         }
-        let view = projection_view(context, (log.as_ref(), &ends), store, &mut findings)?;
+        let view = projection_view(context, (log.as_ref(), &met), store, &mut findings)?;
         let stands = view.as_ref().map(|view| &view.state().positions);
         reverse_findings(context, log.as_ref(), (&sessions, sink.as_ref()), stands, &mut findings, &mut facts)?;
         let triggers_run = sink.is_some_and(|sink| sink.triggers_run);

@@ -15,6 +15,7 @@ use crossfade::port::boundary::boundary;
 use crossfade::port::event_log::Positions;
 use crossfade::port::group::{Join, SESSION};
 use crossfade::port::identity::RowTopics;
+use crossfade::port::settled::require_settled;
 use crossfade::project::{Projected, Projector, group, snapshot};
 use serde_json::json;
 
@@ -76,6 +77,9 @@ pub(crate) fn run(args: &ProjectArgs, context: &Context) -> Result<Exit> {
     }
     if args.live && context.ui.output == Output::Table {
         context.ui.note("folding events as they come; Ctrl-C ends it");
+    }
+    if !args.live {
+        require_settled(log.as_ref(), &context.mapping)?;
     }
     let replay = ReplayState::read(log.as_ref(), &context.config.migration)?;
     let found = RowTopics::look(log.as_ref(), &context.mapping)?;

@@ -14,6 +14,7 @@ use crossfade::mapping::Value;
 use crossfade::port::event_log::EventLog;
 use crossfade::port::identity::RowTopics;
 use crossfade::port::legacy_source::LegacySource;
+use crossfade::port::settled::require_settled;
 use crossfade::project::Projector;
 use crossfade::scan::masked;
 use serde_json::json;
@@ -160,6 +161,8 @@ pub(crate) fn reconcile(
         from: &from,
         progress: &progress,
     };
+    // What an open transaction hides would be taken for missing, and written once more.
+    require_settled(log, &context.mapping)?;
     let folded = store.state()?;
     let found = RowTopics::look(log, &context.mapping)?;
     state.require(&found)?;
@@ -178,6 +181,7 @@ pub(crate) fn reconcile(
         match reconcile.run(view.as_mut(), quarantine.as_deref_mut()) {
             Err(error) if error.kind() == Kind::Unknown && probe < PROBES => {
                 context.ui.note(format!("{error}; asking the log what it has"));
+                require_settled(log, &context.mapping)?;
             }
             Err(error) => return Err(error),
             Ok(done) => return Ok(done),

@@ -1,5 +1,7 @@
 //! `crossfade status`: what was done, how old the last verdict is, and the next command.
 
+use std::time::Duration;
+
 use clap::Args;
 use crossfade::base::words::counted;
 use crossfade::base::{Result, Verdict, rfc3339};
@@ -9,6 +11,7 @@ use crossfade::port::event_log::{EventLog, ends};
 use crossfade::port::identity::RowTopics;
 use crossfade::port::journal::{Entry, Stage};
 use crossfade::port::owners::{OWNERS, Sessions};
+use crossfade::port::settled::unsettled;
 use crossfade::project::behind;
 use crossfade::report::table::grid;
 use crossfade::scan::Found;
@@ -30,6 +33,8 @@ struct Line {
 
 /// A verdict older than this no longer says much about a live system.
 const FRESH_SECONDS: i64 = 24 * 3600;
+/// How long a transaction that is open in the log is waited for.
+const SETTLES: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(_args: &StatusArgs, context: &Context) -> Result<Exit> {
     let mut lines = Vec::new();
@@ -184,7 +189,10 @@ fn log_lines(
             let late = behind(&ends(log, &context.mapping)?, &state.positions);
             let records: i64 = late.iter().map(|(_, _, at, end)| end - at).sum();
             if late.is_empty() {
-                "at the log's end".to_owned()
+                match unsettled(log, &context.mapping, SETTLES)?.first() {
+                    None => "at the log's end".to_owned(),
+                    Some(open) => format!("where a transaction that is open hides the rest of the log: {open}"),
+                }
             } else {
                 format!("behind the log's end by up to {}", counted(records.unsigned_abs(), "position"))
             }

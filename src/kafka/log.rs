@@ -19,7 +19,7 @@ use super::reader::KafkaReader;
 use super::settings::KafkaSettings;
 use super::sys::Handle;
 use super::writer::KafkaWriter;
-use super::{fault, topics};
+use super::{fault, topics, transactions};
 use crate::base::{Error, Result};
 use crate::port::event_log::{
     Batch, Checkpoint, Ends, EventLog, LogReader, LogWriter, Offset, Positions, Topic, TopicIds, checkpoint_place,
@@ -356,6 +356,10 @@ impl EventLog for KafkaLog {
 
     fn topic_ids(&self, topics: &[&str]) -> Result<TopicIds> {
         topics::ids(&self.cluster, topics)
+    }
+
+    fn open_transactions(&self, topic: &str, partition: i32) -> Vec<String> {
+        transactions::open(&self.cluster, topic, partition)
     }
 
     fn topics(&self) -> Result<BTreeMap<String, i32>> {

@@ -14,6 +14,7 @@ mod sys;
 mod target;
 mod tls;
 mod topics;
+mod transactions;
 mod wire;
 mod writer;
 

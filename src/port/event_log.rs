@@ -240,6 +240,11 @@ pub trait EventLog: Send + Sync {
     /// The ids of those of `topics` that exist, as the home has them now.
     fn topic_ids(&self, topics: &[&str]) -> Result<TopicIds>;
 
+    /// Who has a transaction open in a partition, in words; empty where there is none, or that is not told.
+    fn open_transactions(&self, _topic: &str, _partition: i32) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Every topic and the number of its partitions.
     fn topics(&self) -> Result<BTreeMap<String, i32>>;
 

@@ -20,4 +20,5 @@ pub mod progress;
 pub mod registry;
 pub mod roster;
 pub mod row_store;
+pub mod settled;
 pub mod topic_admin;

@@ -1,7 +1,7 @@
 //! What the log says of sessions beside their rows: who owns them, and what was written behind the owner's back.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,7 @@ use crate::mapping::{FOREIGN_SETTLED, FOREIGN_WRITE, KeyText, Mapping, OWNERSHIP
 use crate::ownership::{Owners, Side, Transfer};
 use crate::port::event_log::{Batch, Checkpoint, EventLog, Fetched, Positions, TopicIds, ends};
 use crate::port::identity::{LostPlace, RowTopics};
+use crate::port::settled::require_settled;
 
 /// The role whose writer alone writes transfers, and rows of sessions that events own.
 pub const GATEWAY_ROLE: &str = "gateway";
@@ -94,9 +95,6 @@ pub struct Sessions {
     pub foreign: BTreeMap<RowKey, ForeignWrite>,
 }
 
-/// How long a commit that was answered may take to be seen.
-const SETTLED: Duration = Duration::from_secs(15);
-const NAP: Duration = Duration::from_millis(20);
 const READ_RECORDS: usize = 4_000;
 const WAIT: Duration = Duration::from_millis(100);
 
@@ -111,7 +109,7 @@ impl Sessions {
         }
         let begins_at = state.begins_at();
         if until.is_none() {
-            settled(log, mapping)?;
+            require_settled(log, mapping)?;
         }
         let mut wanted = ends(log, mapping)?;
         if let Some(until) = until {
@@ -189,28 +187,5 @@ impl Sessions {
             _ => {}
         }
         Ok(())
-    }
-}
-
-/// Waits until whatever was in the log on opening is committed or dropped: a commit
-/// may be answered before it is seen.
-fn settled(log: &dyn EventLog, mapping: &Mapping) -> Result<()> {
-    let begun = Instant::now();
-    let mut until = Positions::new();
-    for table in &mapping.tables {
-        for (partition, ends) in log.ends(&table.topic)? {
-            until.insert((table.topic.clone(), partition), ends.high);
-        }
-    }
-    loop {
-        let committed = ends(log, mapping)?;
-        if until.iter().all(|(place, high)| committed.get(place).is_some_and(|end| end >= high)) {
-            return Ok(());
-        }
-        if begun.elapsed() > SETTLED {
-            return Err(Error::unknown("a transaction in the log does not end; who owns what is not known")
-                .hint("wait for its writer, or for its time to run out, and run the same command again"));
-        }
-        std::thread::sleep(NAP);
     }
 }

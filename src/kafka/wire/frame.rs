@@ -96,6 +96,17 @@ pub(super) fn put_text(request: &mut Vec<u8>, text: &str) {
     request.extend(text.as_bytes());
 }
 
+/// Appends a compact text: its length and one more as a varint, and its bytes.
+pub(super) fn put_compact(request: &mut Vec<u8>, text: &str) {
+    let mut left = text.len() + 1;
+    while left > 0x7f {
+        request.push((left & 0x7f) as u8 | 0x80);
+        left >>= 7;
+    }
+    request.push(left as u8);
+    request.extend(text.as_bytes());
+}
+
 pub(super) fn put_bytes(request: &mut Vec<u8>, bytes: &[u8]) {
     request.extend(i32::try_from(bytes.len()).unwrap_or(i32::MAX).to_be_bytes());
     request.extend(bytes);

@@ -18,7 +18,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::support::cli::{Log, Migration};
-use crate::support::flow::{diff, execute, has_finding, json, run_all};
+use crate::support::flow::{diff, execute, has_finding, run_all};
 use crate::support::store::{claim, mapping, table};
 
 const MAPPING: &str = "\

@@ -153,6 +153,12 @@ pub trait SinkWriter: Send {
     /// Brings one row to its image; `Some(reason)` where the schema does not take it: then only `rollback` may follow.
     fn write(&mut self, table: usize, image: Image<'_>) -> Result<Option<String>>;
 
+    /// Whether a row of the table may be deleted and put back inside one transaction: nothing of it would be lost, and no
+    /// other row changed.
+    fn replaceable(&self, _table: usize) -> bool {
+        false
+    }
+
     /// The transaction has lasted as long as it may.
     fn due(&self) -> bool;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::reverse::{Reversed, commit};
 use crate::base::{Error, Result};
 use crate::event::Op;
-use crate::mapping::{Mapping, Rows, Value};
+use crate::mapping::{Mapping, Row, Rows, Value};
 use crate::port::boundary::{boundary, rows};
 use crate::port::event_log::Positions;
 use crate::port::legacy_sink::{Image, Kept, SinkWriter};
@@ -49,8 +49,12 @@ impl Pending {
         self.events.push(Event { key, row, delete: op == Op::Delete, place, left_out });
     }
 
+    fn row(&self, event: &Event) -> Row<'_> {
+        self.tables[event.key.0].row(event.row)
+    }
+
     fn image<'a>(&'a self, event: &'a Event) -> Image<'a> {
-        let row = self.tables[event.key.0].row(event.row);
+        let row = self.row(event);
         if event.delete { Image::Delete(row) } else { Image::Put { row, left_out: &event.left_out } }
     }
 
@@ -166,7 +170,7 @@ impl Pending {
                 break;
             }
         }
-        if refused.len() > 1 && self.together(writer, &refused)? {
+        if refused.len() > 1 && (self.together(writer, &refused, false)? || self.apart(writer, &refused)?) {
             refused.clear();
         }
         let named = |(key, (number, reason)): (RowKey, (usize, String))| {
@@ -188,11 +192,24 @@ impl Pending {
         writer.commit(None)
     }
 
-    fn together(&self, writer: &mut dyn SinkWriter, refused: &BTreeMap<RowKey, (usize, String)>) -> Result<bool> {
+    /// Rows that pass a unique value to each other stand in each other's way in any order: all of them go first.
+    fn apart(&self, writer: &mut dyn SinkWriter, refused: &BTreeMap<RowKey, (usize, String)>) -> Result<bool> {
+        let mut events = refused.values().map(|(number, _)| &self.events[*number]);
+        let may = events.all(|event| event.left_out.is_empty() && writer.replaceable(event.key.0));
+        Ok(may && self.together(writer, refused, true)?)
+    }
+
+    fn together(
+        &self,
+        writer: &mut dyn SinkWriter,
+        refused: &BTreeMap<RowKey, (usize, String)>,
+        cleared: bool,
+    ) -> Result<bool> {
         writer.begin(true)?;
-        for (number, _) in refused.values() {
-            let event = &self.events[*number];
-            if writer.write(event.key.0, self.image(event))?.is_some() {
+        let events = || refused.values().map(|(number, _)| &self.events[*number]);
+        let gone = events().filter(|_| cleared).map(|event| (event, Image::Delete(self.row(event))));
+        for (event, image) in gone.chain(events().map(|event| (event, self.image(event)))) {
+            if writer.write(event.key.0, image)?.is_some() {
                 writer.rollback();
                 return Ok(false);
             }

@@ -307,6 +307,11 @@ impl SinkWriter for PostgresSinkWriter {
         }
     }
 
+    /// Where triggers and foreign keys do not run, and every column is in the event.
+    fn replaceable(&self, table: usize) -> bool {
+        self.silent && self.mapping.tables[table].never.is_empty()
+    }
+
     fn due(&self) -> bool {
         self.began.is_some_and(|began| began.elapsed() >= LONG)
     }

@@ -13,6 +13,8 @@ pub(super) struct Shape {
     pub(super) delete: String,
     /// Its row numbers come from `sqlite_sequence`, by this name.
     pub(super) counted: Option<String>,
+    /// Some table has a foreign key to it.
+    pub(super) referenced: bool,
 }
 
 /// How a row gets there: changed where it is, else added. Parameters are the cells by number.
@@ -34,7 +36,10 @@ fn of(connection: &Connection, table: &Table, schema: &Schema) -> rusqlite::Resu
     let name = schema.table(&table.name).map_or(&table.name, |found| &found.name);
     let sql = "SELECT sql LIKE '%autoincrement%' FROM sqlite_schema WHERE type = 'table' AND name = ?1";
     let counted: Option<bool> = connection.query_row(sql, [name], |row| row.get(0)).optional()?;
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema AS s, pragma_foreign_key_list(s.name) AS k \
+        WHERE s.type = 'table' AND k.\"table\" = ?1 COLLATE NOCASE)";
     Ok(Shape {
+        referenced: connection.query_row(sql, [name], |row| row.get(0))?,
         statements: Statements::of(table, name, &[]),
         delete: format!("DELETE FROM {} WHERE {}", quote(name), wanted(table, 0)),
         counted: counted.filter(|counted| *counted).map(|_| name.clone()),

@@ -193,6 +193,11 @@ impl SinkWriter for SqliteSinkWriter {
         }
     }
 
+    /// Where no cascade begins at it, and every column is in the event.
+    fn replaceable(&self, table: usize) -> bool {
+        !self.shapes[table].referenced && self.mapping.tables[table].never.is_empty()
+    }
+
     fn due(&self) -> bool {
         self.gate.closed() >= LONG
     }

@@ -112,28 +112,6 @@ fn refused<T: std::fmt::Debug>(script: &str, result: Result<T>) {
     assert!(error.message().contains("plain") || error.message().contains("publication"), "{script}: {error:?}");
 }
 
-/// While no follow runs.
-fn between<L: Kind>(script: &str, meets: Meets) {
-    let mut bench = followed::<L>();
-    run(&bench, script);
-    match meets {
-        Meets::Refusal => {
-            refused(script, bench.try_follow());
-            assert_eq!(bench.told().len(), 0, "{script}");
-            return;
-        }
-        Meets::Reconcile => {
-            assert!(matches!(bench.try_follow().unwrap(), Ended::Reconcile(_)), "{script}");
-            assert!(matches!(bench.try_follow().unwrap(), Ended::Reconcile(_)), "{script}: it was forgotten");
-        }
-        Meets::Nothing => panic!("{script} is tried elsewhere"),
-    }
-    bench.follow();
-    let differing = bench.differing();
-    assert!(differing.is_empty(), "{script}: {differing:#?}");
-    assert_eq!(bench.reconciles, 1, "{script}");
-}
-
 /// What the next batch of a follow says.
 fn meet<L: Kind>(bench: &Bench<L>, reader: &mut dyn ChangeReader, script: &str) -> Result<Option<String>> {
     let mut changes = Changes::default();
@@ -149,16 +127,26 @@ fn meet<L: Kind>(bench: &Bench<L>, reader: &mut dyn ChangeReader, script: &str) 
     }
 }
 
-/// While a follow reads.
-fn beside<L: Kind>(script: &str, meets: Meets) {
+/// While a follow reads, which ends before it commits; and where it begins after that.
+fn noticed<L: Kind>(script: &str, meets: Meets) {
     let mut bench = followed::<L>();
     let position = bench.follow().position;
     let mut reader = bench.capture().open(&position).unwrap();
     let met = meet(&bench, reader.as_mut(), script);
-    match meets {
-        Meets::Refusal => refused(script, met),
-        _ => assert!(met.unwrap().is_some(), "{script}"),
+    drop(reader);
+    if meets == Meets::Refusal {
+        refused(script, met);
+        refused(script, bench.try_follow());
+        assert_eq!(bench.told().len(), 0, "{script}");
+        return;
     }
+    assert!(met.unwrap().is_some(), "{script}");
+    assert!(matches!(bench.try_follow().unwrap(), Ended::Reconcile(_)), "{script}");
+    assert!(matches!(bench.try_follow().unwrap(), Ended::Reconcile(_)), "{script}: it was forgotten");
+    bench.follow();
+    let differing = bench.differing();
+    assert!(differing.is_empty(), "{script}: {differing:#?}");
+    assert_eq!(bench.reconciles, 1, "{script}");
 }
 
 /// One after the other, while a follow reads and between two of them.
@@ -183,8 +171,7 @@ fn nothing<L: Kind>() {
 fn all<L: Kind>(own: &[(&str, Meets)]) {
     nothing::<L>();
     for (script, meets) in CHANGES.iter().chain(own).filter(|(_, meets)| *meets != Meets::Nothing) {
-        between::<L>(script, *meets);
-        beside::<L>(script, *meets);
+        noticed::<L>(script, *meets);
     }
 }
 

@@ -153,6 +153,42 @@ fn a_value_passed_from_row_to_row_goes_back_in_the_order_it_was_passed() {
 }
 
 #[test]
+fn values_that_rows_pass_to_each_other_go_back_without_the_steps_between() {
+    let migration = Migration::new(Log::Embedded, "  mapping: mapping.yaml\n  store: sqlite:legacy.db\n", "");
+    let schema = "CREATE TABLE seats (id INTEGER PRIMARY KEY, guest TEXT NOT NULL UNIQUE, note TEXT, UNIQUE (note, guest));
+        INSERT INTO seats VALUES (1, 'a', 'x'), (2, 'b', 'x'), (3, 'c', 'x'), (4, 'd', 'x'), (5, 'e', 'x'), (6, 'f', 'x');";
+    let connection = rusqlite::Connection::open(migration.legacy()).unwrap();
+    connection.execute_batch(&format!("PRAGMA journal_mode = WAL; {schema}")).unwrap();
+    let described = crossfade::sqlite::introspect::describe(&migration.legacy()).unwrap();
+    let (text, _) = crossfade::mapping::init::init(&described, &migration.name);
+    std::fs::write(migration.path("mapping.yaml"), text).unwrap();
+    let name = migration.name.clone();
+    for command in
+        [&["provision", "apply"][..], &["replay"], &["project", "--reverse", "--install", "--confirm", &name]]
+    {
+        migration.expect(command, 0);
+    }
+    let gateway = Gateway::of(&migration);
+    let keys: Vec<String> = (1..=6).map(|id| id.to_string()).collect();
+    gateway.take("seats", &keys);
+    // A swap, a rotation, both at once, and all of them reversed.
+    for (round, guests) in ["bacdef", "bcadef", "badcfe", "efcdab"].iter().enumerate() {
+        for (id, guest) in guests.chars().enumerate() {
+            let row = [
+                ("id", Cell::Integer(id as i64 + 1)),
+                ("guest", Cell::text(&guest.to_string())),
+                ("note", Cell::text("y")),
+            ];
+            gateway.once("seats", Op::Update, &values(&row), &format!("{round} {id}"));
+        }
+        migration.expect(&["project", "--reverse"], 0);
+        let found =
+            column(&migration.legacy(), "SELECT group_concat(guest, '') FROM (SELECT guest FROM seats ORDER BY id)");
+        assert_eq!(found, [*guests]);
+    }
+}
+
+#[test]
 fn i11_a_redacted_column_is_never_written_back() {
     let migration = ready(Log::Embedded);
     let gateway = Gateway::of(&migration);

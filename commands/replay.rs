@@ -176,7 +176,7 @@ pub(crate) fn reconcile(
         projector.rebuild()?;
     }
     for probe in 0.. {
-        projector.catch_up()?;
+        projector.catch_up_beside()?;
         let mut view = store.view(&context.mapping)?;
         match reconcile.run(view.as_mut(), quarantine.as_deref_mut()) {
             Err(error) if error.kind() == Kind::Unknown && probe < PROBES => {

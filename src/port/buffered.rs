@@ -191,15 +191,14 @@ impl<T: Tables> BufferedWriter<T> {
     /// Whether the store stands where this run left it. Of a shared one each partition is its own projector's matter.
     fn compare(&mut self, moved: &Positions) -> Result<()> {
         let (found, known) = (self.tables.positions()?, &self.state.positions);
-        if !self.shared && found != *known {
-            return Err(fenced(&self.tables.describe(), "stands at other positions than this run left it at"));
-        }
-        match moved.keys().find(|place| found.get(*place) != known.get(*place)) {
-            Some((topic, partition)) if self.shared => Err(Error::stale(format!(
+        let elsewhere = |place: &&(String, i32)| found.get(*place) != known.get(*place);
+        let of_all = found.keys().chain(known.keys()).filter(|_| !self.shared);
+        match of_all.chain(moved.keys()).find(elsewhere) {
+            Some((topic, partition)) => Err(Error::stale(format!(
                 "projection {} stands elsewhere in {topic}[{partition}] than this run left it at; nothing was changed",
                 self.tables.describe()
             ))),
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -260,11 +259,7 @@ impl<T: Tables> RowWriter for BufferedWriter<T> {
 
 /// What to say to a run whose claim is not the newest.
 pub fn overtaken(store: &str) -> Error {
-    fenced(store, "was claimed by a newer run")
-}
-
-fn fenced(store: &str, what: &str) -> Error {
-    Error::fenced(format!("projection {store} {what}; nothing was changed"))
+    Error::fenced(format!("projection {store} was claimed by a newer run; nothing was changed"))
         .hint("let the newer run go on, or stop it and start again")
 }
 

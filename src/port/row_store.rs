@@ -84,8 +84,8 @@ pub trait RowWriter: Send {
 
     /// Compare-and-sets (positions, epoch) in the transaction of the rows; [`crate::base::Kind::Fenced`] changes nothing.
     ///
-    /// Of a shared store only these positions are compared. [`crate::base::Kind::Stale`]: one of them was moved by
-    /// another projector, and nothing was changed.
+    /// [`crate::base::Kind::Stale`]: under the same claim another run has moved the store on, and nothing was changed. Of a
+    /// shared store only these positions are compared.
     fn commit(&mut self, positions: &Positions) -> Result<()>;
 
     /// Drops what was applied and not committed, also after an error of a shared store, and reads anew where it stands.

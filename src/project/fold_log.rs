@@ -136,6 +136,11 @@ pub fn behind(ends: &Positions, positions: &Positions) -> Vec<(String, i32, i64,
     late.filter(|(_, _, at, end)| at < end).collect()
 }
 
+/// Whether a store can be gone on with: it has been filled, and no rebuild was cut short.
+fn whole(state: &StoreState) -> bool {
+    !state.rebuilding && !state.positions.is_empty()
+}
+
 /// Whether an error goes away by itself. An unknown outcome is settled by the positions, which are read anew.
 pub(super) fn passing(error: &Error) -> bool {
     matches!(error.kind(), Kind::Connect | Kind::Unknown)
@@ -156,12 +161,51 @@ impl Projector<'_> {
     /// cut short, is rebuilt.
     pub fn catch_up(&self) -> Result<Projected> {
         match self.store.state()? {
-            Some(state) if !state.rebuilding && !state.positions.is_empty() => {
+            Some(state) if whole(&state) => {
                 self.require(&RowTopics::look(self.log, self.mapping)?, &state)?;
-                self.run(self.store.claim(self.mapping, Mode::Live)?, rows(LIVE_ROWS), None)
+                self.in_turn(Mode::Live)
             }
             _ => self.rebuild(),
         }
+    }
+
+    /// As [`Projector::catch_up`], but leaves the store to whoever has claimed it: under that claim, in turn with them.
+    pub fn catch_up_beside(&self) -> Result<Projected> {
+        loop {
+            let Some(state) = self.store.state()?.filter(whole) else { return self.rebuild() };
+            self.require(&RowTopics::look(self.log, self.mapping)?, &state)?;
+            match self.in_turn(Mode::Again { epoch: state.epoch }) {
+                Err(error) if error.kind() == Kind::Fenced => {
+                    if self.store.state()?.is_none_or(|now| now.epoch == state.epoch) {
+                        return Err(error);
+                    }
+                    self.progress.check()?;
+                }
+                projected => return projected,
+            }
+        }
+    }
+
+    /// Up to the end, also where another run moves the store on under the same claim.
+    fn in_turn(&self, mut mode: Mode) -> Result<Projected> {
+        loop {
+            let writer = self.store.claim(self.mapping, mode)?;
+            mode = Mode::Again { epoch: writer.state().epoch };
+            let before = writer.state().positions.clone();
+            match self.run(writer, rows(LIVE_ROWS), None) {
+                Err(error) if self.overtook(&error, &before) => self.progress.check()?,
+                projected => return projected,
+            }
+        }
+    }
+
+    /// Whether a commit failed because another run has moved the store on: then nothing is wrong.
+    fn overtook(&self, error: &Error, before: &Positions) -> bool {
+        error.kind() == Kind::Stale && self.moved(before)
+    }
+
+    fn moved(&self, before: &Positions) -> bool {
+        self.store.state().is_ok_and(|state| state.is_some_and(|state| state.positions != *before))
     }
 
     /// Goes on for ever, in short transactions, until the progress listener ends the run.
@@ -178,12 +222,12 @@ impl Projector<'_> {
                     mode = Mode::Again { epoch: writer.state().epoch };
                     let before = writer.state().positions.clone();
                     match self.telling(|standing| self.run(writer, rows(LIVE_ROWS), Some(standing))) {
+                        Err(error) if self.overtook(&error, &before) => {
+                            self.progress.check()?;
+                            continue;
+                        }
                         Err(error) => {
-                            let moved = self
-                                .store
-                                .state()
-                                .is_ok_and(|state| state.is_some_and(|state| state.positions != before));
-                            failures = if moved { 0 } else { failures };
+                            failures = if self.moved(&before) { 0 } else { failures };
                             error
                         }
                         projected => return projected,

@@ -328,6 +328,37 @@ fn i02_comparing_follows_where_no_trigger_is_allowed() {
 }
 
 #[test]
+fn i02_a_reconcile_leaves_whoever_projects_at_work() {
+    let migration = store();
+    migration.expect(&["replay"], 0);
+    migration.expect(&["project"], 0);
+    let shared: [&[&str]; 2] = [&["project", "--live"], &["project", "--live", "--shared"]];
+    for (round, live) in shared.into_iter().enumerate() {
+        let project = Child::start(migration.command(live));
+        let projected = |id: &str| {
+            column(&migration.projection(), &format!("SELECT id FROM sessions WHERE id = '{id}'")).len() == 1
+        };
+        let follow = Child::start(migration.command(&["follow", "--mode", "reconcile", "--every", "0"]));
+        for number in 0..5 {
+            let id = format!("{round}-{number}");
+            insert(&migration, &id);
+            until("the row is projected", || projected(&id));
+        }
+        signal("INT", follow.id());
+        let ended = follow.wait();
+        assert_eq!(ended.0.code(), Some(130), "{}", ended.1);
+        // Afterwards only the projector is left to do it.
+        insert(&migration, &format!("{round}-replayed"));
+        migration.expect(&["replay"], 0);
+        until("the row of a replay is projected", || projected(&format!("{round}-replayed")));
+        signal("INT", project.id());
+        let ended = project.wait();
+        assert_eq!(ended.0.code(), Some(130), "{}", ended.1);
+    }
+    confirmed_pass(&migration);
+}
+
+#[test]
 fn i09_a_store_held_by_a_writer_is_waited_for_and_then_left_alone() {
     let migration = store();
     let writer = Connection::open(migration.legacy()).unwrap();

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use serde_json::Value as Json;
 
+use super::json::{exact, written};
 use super::{Field, Layout, Lines};
 use crate::base::{Error, Result};
 use crate::mapping::fit::Unmapped;
@@ -143,13 +144,13 @@ fn push(
         match json {
             None | Some(Json::Null) => rows.push(Value::Null),
             Some(Json::Bool(flag)) => rows.push(Value::Integer(i64::from(flag))),
-            Some(Json::String(text)) => rows.push(Value::text(&text)),
+            Some(Json::String(text)) => rows.push(Value::Text(&exact(&text))),
             Some(Json::Number(number)) => rows.push(match (number.as_i64(), number.as_f64()) {
                 (Some(number), _) => Value::Integer(number),
                 (None, Some(number)) => Value::Real(number),
                 (None, None) => Value::Null,
             }),
-            Some(json) => rows.push(Value::text(&json.to_string())),
+            Some(json) => rows.push(Value::text(&written(&json))),
         }
     }
 }

@@ -16,6 +16,7 @@ on_both_logs!(
     i11_what_lets_a_session_be_taken_up_is_never_read,
     a_half_written_file_is_waited_for_and_a_broken_one_deletes_nothing,
     a_follow_is_woken_by_files,
+    i04_half_of_a_surrogate_pair_is_no_other_text,
 );
 
 fn migration(log: Log, more: &str) -> Migration {
@@ -273,7 +274,7 @@ fn odd_texts_come_through_and_an_empty_folder_is_inconclusive() {
         &migration.projection(),
         "SELECT typeof(prompt) || hex(prompt) FROM cli_iterations ORDER BY place",
     );
-    assert_eq!(rows, ["textEFBFBD20F09F988020002 0E280AE".replace(' ', ""), "integer37".to_owned()]);
+    assert_eq!(rows, ["textEDA0BD20F09F988020002 0E280AE".replace(' ', ""), "integer37".to_owned()]);
     let mut wrong = cli_session("session-a", 0);
     wrong["id"] = Value::Null;
     write(&file(&migration, "b.json"), &wrong);
@@ -316,5 +317,27 @@ fn a_folder_has_no_outbox_and_no_password() {
         let ran = wrong.run(&["status"]);
         assert_eq!(ran.code, Some(2), "{}", ran.stderr);
         assert!(ran.stderr.contains(says), "{}", ran.stderr);
+    }
+}
+
+fn i04_half_of_a_surrogate_pair_is_no_other_text(log: Log) {
+    let migration = migration(log, "");
+    let whole = serde_json::to_string_pretty(&monitor_session("halves", 1)).unwrap();
+    let say = |text: &str| {
+        let said = whole.replace("say 1\\u0000", text);
+        assert_ne!(said, whole);
+        std::fs::write(file(&migration, "halves.json"), said).unwrap();
+    };
+    say("say \\ud800");
+    run_all(&migration, &FLOW);
+    diff(&migration, &[], 0);
+    let told = events(open_log(&migration).as_ref(), &mapping(&migration));
+    let tagged = |event: &crate::support::flow::Seen| event.value["row"]["content"]["$text"] == "c2F5IO2ggA==";
+    assert_eq!(told.iter().filter(|event| tagged(event)).count(), 1, "{told:#?}");
+    for other in ["say \\ufffd", "say \\udfff", "say \u{10fffe}d800"] {
+        say(other);
+        assert_eq!(diff(&migration, &[], 1)["totals"]["differing"], 1, "{other}");
+        run_all(&migration, &[&["replay"], &["project"]]);
+        diff(&migration, &[], 0);
     }
 }

@@ -19,7 +19,7 @@ pub fn parse(bytes: &[u8]) -> serde_json::Result<Value> {
 }
 
 /// The bytes of a text of a parsed document; half of a surrogate pair is encoded as if it were a character (WTF-8).
-pub fn exact(text: &str) -> Cow<'_, [u8]> {
+pub(super) fn exact(text: &str) -> Cow<'_, [u8]> {
     if !text.contains(MARK) {
         return Cow::Borrowed(text.as_bytes());
     }
@@ -34,7 +34,7 @@ pub fn exact(text: &str) -> Cow<'_, [u8]> {
 }
 
 /// The text of a part of a document, with half of a surrogate pair escaped as JavaScript does.
-pub fn written(part: &Value) -> String {
+pub(super) fn written(part: &Value) -> String {
     let text = part.to_string();
     if !text.contains(MARK) {
         return text;

@@ -154,11 +154,13 @@ mod tests {
     const MAPPING: &str = "version: 1\ntypes: postgres\ntopics: {rows: {partitions: 1}}\ntables:\n  t:\n    topic: rows\n    \
         identity: [id]\n    columns: {id: integer, v: text}\n";
 
+    type Stored = (i64, u8);
+
     /// A table in which rows may share an identity until a transaction ends.
     #[derive(Clone, Default)]
     struct Store {
-        rows: Vec<(i64, u8)>,
-        changes: Vec<(Op, Option<(i64, u8)>, Option<(i64, u8)>)>,
+        rows: Vec<Stored>,
+        changes: Vec<(Op, Option<Stored>, Option<Stored>)>,
     }
 
     impl Store {

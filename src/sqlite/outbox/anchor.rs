@@ -107,7 +107,7 @@ impl SqliteOutbox {
 fn token(connection: &Connection, changes: &str, number: i64) -> rusqlite::Result<Option<String>> {
     let mut statement = connection.prepare(&format!("SELECT * FROM {} WHERE number = ?1", quote(changes)))?;
     let columns = statement.column_count();
-    let given = statement.column_names().last() == Some(&"token");
+    let given = statement.column_names().next_back() == Some("token");
     let of = |row: &rusqlite::Row<'_>| {
         if let (true, ValueRef::Integer(token)) = (given, row.get_ref(columns - 1)?) {
             return Ok(token.to_string());

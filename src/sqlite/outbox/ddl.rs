@@ -237,20 +237,20 @@ fn triggers(names: &Names, mapping: &Mapping, watched: &Watched<'_>, form: Form,
     let named: Vec<&Clause> = clauses.iter().filter(|clause| !clause.rests_on.is_empty()).collect();
     if !named.is_empty() {
         let columns: BTreeSet<&String> = named.iter().flat_map(|clause| &clause.rests_on).collect();
-        let (when, but): (String, Box<dyn Fn(&Clause) -> String>) = match form {
+        // What an update names is not what it changes: row numbers have several names, computed columns none.
+        let when = match form {
             Form::Growing => {
                 let columns: Vec<String> = columns.into_iter().map(|column| quote(column)).collect();
-                let but = format!(" AND NOT ({})", same_row(schema, "t"));
-                (format!("BEFORE UPDATE OF {} ON {on}", columns.join(", ")), Box::new(move |_| but.clone()))
+                format!("BEFORE UPDATE OF {} ON {on}", columns.join(", "))
             }
-            // What an update names is not what it changes: row numbers have several names, computed columns none.
-            Form::Ring { .. } => (
-                format!("BEFORE UPDATE ON {on} WHEN {}", altered(columns)),
-                Box::new(|clause| {
-                    let alias = if clause.alias == "t" { "t".to_owned() } else { quote(&clause.alias) };
-                    format!(" AND ({}) AND NOT ({})", altered(&clause.rests_on), same_row(schema, &alias))
-                }),
-            ),
+            Form::Ring { .. } => format!("BEFORE UPDATE ON {on} WHEN {}", altered(columns)),
+        };
+        let but = |clause: &Clause| match form {
+            Form::Growing => format!(" AND NOT ({})", same_row(schema, "t")),
+            Form::Ring { .. } => {
+                let alias = if clause.alias == "t" { "t".to_owned() } else { quote(&clause.alias) };
+                format!(" AND ({}) AND NOT ({})", altered(&clause.rests_on), same_row(schema, &alias))
+            }
         };
         add("before_update", &when, named.iter().map(|clause| candidates(clause, &but(clause))).collect());
     }

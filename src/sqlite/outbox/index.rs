@@ -154,8 +154,8 @@ fn tokens(sql: &str) -> Option<Vec<Token>> {
             Some(1)
         } else if rest.starts_with("--") {
             Some(rest.find('\n').map_or(rest.len(), |end| end + 1))
-        } else if rest.starts_with("/*") {
-            Some(rest[2..].find("*/")? + 4)
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            Some(comment.find("*/")? + 4)
         } else {
             None
         };

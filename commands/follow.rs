@@ -58,6 +58,9 @@ pub(crate) struct FollowArgs {
     /// End as soon as the log has every change
     #[arg(long)]
     until_caught_up: bool,
+    /// The missing rows are meant to be gone; holds for the first reconcile
+    #[arg(long, value_enum, value_name = "WHAT", conflicts_with_all = ["install", "uninstall"])]
+    allow: Option<crate::replay::Allowed>,
     /// Serve figures for Prometheus at this address
     #[arg(long, value_name = "ADDR:PORT", conflicts_with_all = ["install", "uninstall"])]
     metrics: Option<std::net::SocketAddr>,
@@ -112,6 +115,7 @@ pub(crate) fn run(args: &FollowArgs, context: &Context) -> Result<Exit> {
     match capturing(args.mode) {
         Some(mode) => {
             let capture = context.capture(mode)?;
+            let mut allow = args.allow;
             for blind in capture.blind()? {
                 context.ui.note(format!("not seen: {blind}"));
             }
@@ -126,7 +130,8 @@ pub(crate) fn run(args: &FollowArgs, context: &Context) -> Result<Exit> {
                     }
                     Ended::Reconcile(why) => {
                         context.ui.note(format!("reconciling first: {why}"));
-                        told.reconciled += reconcile(context, log.as_ref(), quarantine.as_deref_mut())?;
+                        let reconciled = reconcile(context, log.as_ref(), allow.take(), quarantine.as_deref_mut())?;
+                        told.reconciled += reconciled;
                     }
                 }
             }
@@ -187,11 +192,16 @@ fn alone(context: &Context, log: &dyn EventLog) -> Result<()> {
 }
 
 /// One pass under the run lock; gives how many events it wrote.
-fn reconcile(context: &Context, log: &dyn EventLog, quarantine: Option<&mut Quarantined<'_>>) -> Result<u64> {
+fn reconcile(
+    context: &Context,
+    log: &dyn EventLog,
+    allow: Option<crate::replay::Allowed>,
+    quarantine: Option<&mut Quarantined<'_>>,
+) -> Result<u64> {
     let source = context.source(false)?;
     let detail = json!({"log": log.describe(), "mapping": context.mapping.hash});
     context.act(log, "follow reconcile", &detail, || {
-        let (state, done) = crate::replay::reconcile(context, source.as_ref(), log, quarantine, false)?;
+        let (state, done) = crate::replay::reconcile(context, source.as_ref(), log, allow, quarantine, false)?;
         let told = json!({"reconciled": done.events(), "quarantined": state.quarantined});
         Ok((done.events(), told))
     })
@@ -222,11 +232,11 @@ fn passes(
     }
     announce(context, log, blind)?;
     let progress = context.progress();
-    let mut told = Told::default();
+    let (mut told, mut allow) = (Told::default(), args.allow);
     loop {
         progress.check()?;
         require_newest(context, log)?;
-        let done = reconcile(context, log, quarantine.as_deref_mut())?;
+        let done = reconcile(context, log, allow.take(), quarantine.as_deref_mut())?;
         told.reconciled += done;
         context.ui.note(format!("compared: {}", counted(done, "event")));
         if args.until_caught_up {

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use crossfade::base::words::{counted, number};
 use crossfade::base::{Error, Kind, Result};
-use crossfade::capture::{Phase, Quarantined, Reconcile, Reconciled, Rejected, Replay, ReplayState, Settings};
+use crossfade::capture::{
+    MassDelete, Phase, Quarantined, Reconcile, Reconciled, Rejected, Replay, ReplayState, Settings,
+};
 use crossfade::control::require_topics;
 use crossfade::event::codec::{Codec, Exact};
 use crossfade::mapping::Value;
@@ -48,11 +50,20 @@ pub(crate) struct ReplayArgs {
     /// At most this many rows a second
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
     throttle: Option<u64>,
+    /// The missing rows are meant to be gone
+    #[arg(long, value_enum, value_name = "WHAT")]
+    allow: Option<Allowed>,
     /// The legacy is stopped: read a store whose journal mode would make its writers fail
     #[arg(long)]
     legacy_stopped: bool,
     #[command(flatten)]
     reports: ReportArgs,
+}
+
+/// What a reconcile asks for before it does it: deletes for many of a table's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Allowed {
+    MassDelete,
 }
 
 /// Attempts to settle a reconcile whose commit had no known outcome.
@@ -124,7 +135,7 @@ fn copy(
     if state.phase == Phase::Done && !resumed {
         return Ok(Done { state, rows, resumed, reconciled: None });
     }
-    let (state, reconciled) = reconcile(context, source, log, quarantine, args.recopy)?;
+    let (state, reconciled) = reconcile(context, source, log, args.allow, quarantine, args.recopy)?;
     Ok(Done { state, rows, resumed, reconciled: Some(reconciled) })
 }
 
@@ -134,6 +145,7 @@ pub(crate) fn reconcile(
     context: &Context,
     source: &dyn LegacySource,
     log: &dyn EventLog,
+    allow: Option<Allowed>,
     mut quarantine: Option<&mut Quarantined<'_>>,
     recopied: bool,
 ) -> Result<(ReplayState, Reconciled)> {
@@ -149,6 +161,11 @@ pub(crate) fn reconcile(
         codec: &Exact,
         migration: &context.config.migration,
         instance: &context.process.instance,
+        mass_delete: MassDelete {
+            percent: context.config.replay.mass_delete_percent,
+            rows: context.config.replay.mass_delete_rows,
+            allowed: allow == Some(Allowed::MassDelete),
+        },
         progress: &progress,
         now: &now,
     };

@@ -3,6 +3,7 @@
 mod dry_run;
 mod emit;
 mod follow;
+mod mass_delete;
 mod meet;
 mod reconcile;
 mod replay;
@@ -12,6 +13,7 @@ mod state;
 pub use dry_run::DryRunLog;
 pub use emit::{Emitter, Quarantined, Rejected};
 pub use follow::{Ended, Follow, fence};
+pub use mass_delete::MassDelete;
 pub use meet::{Met, await_store, covered, meet, untold};
 pub use reconcile::{Reconcile, Reconciled};
 pub use replay::{Copied, Replay, Settings};

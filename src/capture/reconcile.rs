@@ -2,9 +2,10 @@
 
 use super::emit::{Emitter, NO_KEY, Quarantined, Refusal, reject, twice};
 use super::follow::fence;
+use super::mass_delete::MassDelete;
 use super::state::{Phase, ReplayState, WRITER_ROLE};
 use crate::base::{Error, Kind, Millis, Result};
-use crate::compare::{Pair, differences};
+use crate::compare::{Pair, Sides};
 use crate::diff::Kind as Side;
 use crate::event::codec::Codec;
 use crate::event::encode::RowChange;
@@ -28,6 +29,7 @@ pub struct Reconcile<'a> {
     pub codec: &'a dyn Codec,
     pub migration: &'a str,
     pub instance: &'a str,
+    pub mass_delete: MassDelete,
     pub progress: &'a dyn Progress,
     pub now: &'a (dyn Fn() -> Millis + Sync),
 }
@@ -89,7 +91,9 @@ impl Reconcile<'_> {
         let mut quarantined = 0;
         let mut open = 0;
         let mut keys = (KeyText::default(), KeyText::default());
-        let counts = differences(self.mapping, snapshot.as_mut(), view, self.progress, &mut |pairs| {
+        let sides = Sides::digest(self.mapping, snapshot.as_mut(), view, self.progress)?;
+        self.mass_delete.check(self.mapping, &sides, &sessions, (snapshot.as_mut(), &mut *view), self.progress)?;
+        let counts = sides.differences(snapshot.as_mut(), view, self.progress, &mut |pairs| {
             for pair in pairs {
                 if let Some(side) = pair.shared {
                     return Err(shared(pair, side));

@@ -53,39 +53,81 @@ pub fn differences(
     progress: &dyn Progress,
     each: &mut dyn FnMut(&[Pair<'_>]) -> Result<()>,
 ) -> Result<Vec<Counts>> {
-    let mut expected = Vec::with_capacity(mapping.tables.len());
-    for table in &mapping.tables {
-        expected.push((snapshot.count(table)?, view.count(table.index)?));
-    }
-    progress.begin("diff", Some(expected.iter().map(|(one, two)| one + two).sum()));
-    let (legacy, projected) = both(
-        || digests(mapping, |table, digest, room| digest_legacy(table, snapshot, progress, digest, room)),
-        || digests(mapping, |table, digest, room| digest_view(table, view, progress, digest, room)),
-    )?;
-    let mut counts = Vec::with_capacity(mapping.tables.len());
-    for table in &mapping.tables {
-        let (one, two) = (&legacy[table.index], &projected[table.index]);
-        let mut seen = Merged::default();
-        let (counted, projected) = expected[table.index];
-        seen.unaccounted += counted.abs_diff(one.rows) + projected.abs_diff(two.rows);
-        for pass in passes(one, two) {
-            progress.check()?;
-            let (old, new) =
-                both(|| collect_legacy(table, snapshot, &pass, one), || collect_view(table, view, &pass, two))?;
-            seen.unaccounted += one.rows_in(&pass).abs_diff(old.seen) + two.rows_in(&pass).abs_diff(new.seen);
-            merge(table, &pass, (&old, &new), &mut seen, each)?;
+    Sides::digest(mapping, snapshot, view, progress)?.differences(snapshot, view, progress, each)
+}
+
+/// Both sides read once, table by table.
+pub struct Sides<'m> {
+    mapping: &'m Mapping,
+    /// Rows as each side counts them.
+    counted: Vec<(u64, u64)>,
+    legacy: Vec<Digest>,
+    projected: Vec<Digest>,
+}
+
+impl<'m> Sides<'m> {
+    pub fn digest(
+        mapping: &'m Mapping,
+        snapshot: &mut dyn Snapshot,
+        view: &mut dyn RowView,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let mut counted = Vec::with_capacity(mapping.tables.len());
+        for table in &mapping.tables {
+            counted.push((snapshot.count(table)?, view.count(table.index)?));
         }
-        counts.push(Counts {
-            legacy_rows: one.rows,
-            projected_rows: two.rows,
-            skipped: one.skipped,
-            unnamed: two.skipped,
-            compared: (one.rows - one.skipped + seen.only_projected).saturating_sub(seen.repeated),
-            unaccounted: seen.unaccounted,
-        });
+        progress.begin("diff", Some(counted.iter().map(|(one, two)| one + two).sum()));
+        let (legacy, projected) = both(
+            || digests(mapping, |table, digest, room| digest_legacy(table, snapshot, progress, digest, room)),
+            || digests(mapping, |table, digest, room| digest_view(table, view, progress, digest, room)),
+        )?;
+        Ok(Self { mapping, counted, legacy, projected })
     }
-    progress.end();
-    Ok(counts)
+
+    /// Rows on the legacy's side and on the other.
+    pub fn rows(&self, table: &Table) -> (u64, u64) {
+        (self.legacy[table.index].rows, self.projected[table.index].rows)
+    }
+
+    /// No more rows of a table than these are on the projected side only.
+    pub fn most_gone(&self, table: &Table) -> u64 {
+        let (one, two) = (&self.legacy[table.index], &self.projected[table.index]);
+        one.differing(two).into_iter().map(|number| two.buckets[number].rows).sum()
+    }
+
+    /// As [`differences`]; may be asked again.
+    pub fn differences(
+        &self,
+        snapshot: &mut dyn Snapshot,
+        view: &mut dyn RowView,
+        progress: &dyn Progress,
+        each: &mut dyn FnMut(&[Pair<'_>]) -> Result<()>,
+    ) -> Result<Vec<Counts>> {
+        let mut counts = Vec::with_capacity(self.mapping.tables.len());
+        for table in &self.mapping.tables {
+            let (one, two) = (&self.legacy[table.index], &self.projected[table.index]);
+            let mut seen = Merged::default();
+            let (counted, projected) = self.counted[table.index];
+            seen.unaccounted += counted.abs_diff(one.rows) + projected.abs_diff(two.rows);
+            for pass in passes(one, two) {
+                progress.check()?;
+                let (old, new) =
+                    both(|| collect_legacy(table, snapshot, &pass, one), || collect_view(table, view, &pass, two))?;
+                seen.unaccounted += one.rows_in(&pass).abs_diff(old.seen) + two.rows_in(&pass).abs_diff(new.seen);
+                merge(table, &pass, (&old, &new), &mut seen, each)?;
+            }
+            counts.push(Counts {
+                legacy_rows: one.rows,
+                projected_rows: two.rows,
+                skipped: one.skipped,
+                unnamed: two.skipped,
+                compared: (one.rows - one.skipped + seen.only_projected).saturating_sub(seen.repeated),
+                unaccounted: seen.unaccounted,
+            });
+        }
+        progress.end();
+        Ok(counts)
+    }
 }
 
 /// Runs one closure here and the other on a second thread.

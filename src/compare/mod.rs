@@ -5,5 +5,5 @@ mod differences;
 mod locate;
 mod run;
 
-pub use differences::{Counts, Pair, differences};
+pub use differences::{Counts, Pair, Sides, differences};
 pub use run::{Evidence, Job, Looks, Mirrored, compare};

@@ -41,6 +41,10 @@ pub struct ReplayLimits {
     pub transaction_ms: u64,
     /// Growth of the legacy's write-ahead log, in MB, at which the snapshot is taken anew.
     pub retained_mb: u64,
+    /// A reconcile asks before it writes deletes for more than this share of a table's rows …
+    pub mass_delete_percent: u64,
+    /// … and more than so many.
+    pub mass_delete_rows: u64,
 }
 
 /// A migration's settings, all paths resolved against the file's folder.
@@ -169,6 +173,12 @@ impl Loader<'_> {
             transaction_rows: self.number("replay.transaction_rows", raw.replay.transaction_rows.as_ref(), 50_000)?,
             transaction_ms: self.number("replay.transaction_ms", raw.replay.transaction_ms.as_ref(), 1_000)?,
             retained_mb: self.number("replay.retained_mb", raw.replay.retained_mb.as_ref(), 512)?,
+            mass_delete_percent: self.number(
+                "replay.mass_delete_percent",
+                raw.replay.mass_delete_percent.as_ref(),
+                10,
+            )?,
+            mass_delete_rows: self.number("replay.mass_delete_rows", raw.replay.mass_delete_rows.as_ref(), 100)?,
         };
         let keep_changes = match &raw.follow.keep_changes {
             Some(at) => Some(self.number("follow.keep_changes", Some(at), 0)?),

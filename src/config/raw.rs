@@ -71,6 +71,8 @@ pub struct RawReplay {
     pub transaction_rows: Option<Spanned<u64>>,
     pub transaction_ms: Option<Spanned<u64>>,
     pub retained_mb: Option<Spanned<u64>>,
+    pub mass_delete_percent: Option<Spanned<u64>>,
+    pub mass_delete_rows: Option<Spanned<u64>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -12,6 +12,7 @@ mod identity;
 mod inert;
 mod lock;
 mod mapping_change;
+mod mass_delete;
 mod open_transaction;
 mod probes;
 mod quarantine;

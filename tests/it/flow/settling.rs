@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossfade::base::{Kind, Result};
-use crossfade::capture::{Copied, Phase, Reconcile, Reconciled, Replay, Settings};
+use crossfade::capture::{Copied, MassDelete, Phase, Reconcile, Reconciled, Replay, Settings};
 use crossfade::demo::Sizes;
 use crossfade::event::codec::Exact;
 use crossfade::mapping::Mapping;
@@ -82,6 +82,7 @@ impl Scene {
             codec: &Exact,
             migration: &self.migration.name,
             instance: "one",
+            mass_delete: MassDelete { allowed: true, ..MassDelete::default() },
             progress: &Silent,
             now: &now,
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crossfade::base::{Millis, Result};
-use crossfade::capture::{Ended, Follow, FollowState, Phase, Reconcile, Replay, Settings};
+use crossfade::capture::{Ended, Follow, FollowState, MassDelete, Phase, Reconcile, Replay, Settings};
 use crossfade::compare::differences;
 use crossfade::control::missing_topics;
 use crossfade::embedded::EmbeddedLog;
@@ -141,6 +141,7 @@ impl<L: Legacy> Bench<L> {
             codec: &Exact,
             migration: MIGRATION,
             instance: "reconcile",
+            mass_delete: MassDelete { allowed: true, ..MassDelete::default() },
             progress: &Silent,
             now: &now,
         };

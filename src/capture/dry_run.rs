@@ -25,6 +25,7 @@ impl<'a> DryRunLog<'a> {
     }
 }
 
+#[derive(Clone)]
 struct DryRunWriter {
     name: String,
     instance: String,
@@ -99,6 +100,10 @@ impl LogWriter for DryRunWriter {
         let (writer, instance, plan_hash) = (self.name.clone(), self.instance.clone(), plan_hash.to_owned());
         self.checkpoint = Some(Checkpoint { writer, instance, epoch, plan_hash, state });
         Ok(())
+    }
+
+    fn again(&self) -> Result<Box<dyn LogWriter>> {
+        Ok(Box::new(self.clone()))
     }
 
     fn abort(&mut self) -> Result<()> {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Kind, Millis, Result};
 use crate::port::boundary::boundary;
-use crate::port::event_log::{EventLog, LogWriter};
+use crate::port::event_log::{Checkpoint, EventLog, LogWriter};
 use crate::port::journal::Head;
 
 /// This process, as others see it.
@@ -40,16 +40,59 @@ struct Record {
 const STALE: Millis = 15_000;
 const RENEW: Duration = Duration::from_secs(5);
 
+/// Times the name is opened again for one record, should others look in between.
+const ATTEMPTS: u32 = 5;
+
 /// The lock while held. Renewed in the background; dropped without [`Lock::release`] it is left to go stale.
 pub struct Lock {
-    writer: Arc<Mutex<Box<dyn LogWriter>>>,
+    held: Arc<Mutex<Held>>,
     lost: Arc<AtomicBool>,
     stop: Option<Sender<()>>,
     renewing: Option<JoinHandle<()>>,
-    plan_hash: String,
     record: Record,
     /// The journal's head as the log had it when the lock was taken.
     pub journal_in_log: Option<Head>,
+}
+
+/// The writer of the lock's record.
+struct Held {
+    writer: Box<dyn LogWriter>,
+    plan_hash: String,
+    process: Process,
+    /// What the log had when the name was opened, then what was written last.
+    newest: Record,
+}
+
+impl Held {
+    /// Writes the record, unless another process has written since.
+    ///
+    /// Who opens the name and finds it held backs off, but has fenced this writer by then; and a commit may end without an
+    /// answer. So the log is asked by opening the name again: what it has is what was written, what was there before, or
+    /// another's.
+    fn write(&mut self, record: &Record) -> Result<()> {
+        let state = serde_json::to_value(record)
+            .map_err(|error| Error::failed("the run lock has no JSON form").because(error))?;
+        let mut left = ATTEMPTS;
+        loop {
+            let error = match self.writer.commit(&self.plan_hash, state.clone()) {
+                Ok(()) => break,
+                Err(error) if left > 0 && matches!(error.kind(), Kind::Fenced | Kind::Unknown) => error,
+                Err(error) => return Err(error),
+            };
+            left -= 1;
+            self.writer = self.writer.again()?;
+            let found = of(self.writer.checkpoint())?;
+            if found == *record {
+                break;
+            }
+            let own = found.holder.as_ref().is_some_and(|holder| holder.process == self.process);
+            if !own && found != self.newest {
+                return Err(Error::fenced("another run has taken the run lock").because(error));
+            }
+        }
+        self.newest = record.clone();
+        Ok(())
+    }
 }
 
 fn writer_name(migration: &str) -> String {
@@ -57,14 +100,16 @@ fn writer_name(migration: &str) -> String {
 }
 
 fn read(log: &dyn EventLog, migration: &str) -> Result<Record> {
-    match log.checkpoint(&writer_name(migration))? {
-        Some(checkpoint) => serde_json::from_value(checkpoint.state).map_err(|error| {
-            Error::refused("the run lock in the log has a form this tool does not know")
-                .hint("it was written by a newer crossfade: use that one")
-                .because(error)
-        }),
-        None => Ok(Record::default()),
-    }
+    of(log.checkpoint(&writer_name(migration))?.as_ref())
+}
+
+fn of(checkpoint: Option<&Checkpoint>) -> Result<Record> {
+    let Some(checkpoint) = checkpoint else { return Ok(Record::default()) };
+    Record::deserialize(&checkpoint.state).map_err(|error| {
+        Error::refused("the run lock in the log has a form this tool does not know")
+            .hint("it was written by a newer crossfade: use that one")
+            .because(error)
+    })
 }
 
 impl Lock {
@@ -89,48 +134,61 @@ impl Lock {
         now: Arc<dyn Fn() -> Millis + Send + Sync>,
         alive: &dyn Fn(u32) -> bool,
     ) -> Result<Self> {
-        let found = read(log, migration)?;
-        if let Some(holder) = &found.holder {
+        let refuse = |found: &Record| {
+            let Some(holder) = &found.holder else { return Ok(()) };
             let age = now() - holder.renewed_at;
             let dead = holder.process.host == process.host && !alive(holder.process.pid);
-            if age < STALE && !dead {
-                let message = format!(
-                    "'{}' holds the run lock of '{migration}': process {} on {}, renewed {} s ago",
-                    holder.command,
-                    holder.process.pid,
-                    holder.process.host,
-                    age.max(0) / 1000
-                );
-                return Err(Error::fenced(message)
-                    .hint("wait for it to end, or stop it; a lock not renewed for 15 s is taken over"));
+            if age >= STALE || dead {
+                return Ok(());
             }
-        }
-        let mut writer = log.open_writer(&writer_name(migration), &process.instance)?;
+            let message = format!(
+                "'{}' holds the run lock of '{migration}': process {} on {}, renewed {} s ago",
+                holder.command,
+                holder.process.pid,
+                holder.process.host,
+                age.max(0) / 1000
+            );
+            Err(Error::fenced(message)
+                .hint("wait for it to end, or stop it; a lock not renewed for 15 s is taken over"))
+        };
+        refuse(&read(log, migration)?)?;
+        boundary("lock.read");
+        let writer = log.open_writer(&writer_name(migration), &process.instance)?;
+        boundary("lock.opened");
+        // Another run may have taken the lock since it was read, or taken it and given it back.
+        let found = of(writer.checkpoint())?;
+        refuse(&found)?;
         let holder = Holder { process: process.clone(), command: command.to_owned(), renewed_at: now() };
         let record = Record { holder: Some(holder), journal: found.journal.clone() };
-        commit(writer.as_mut(), plan_hash, &record)?;
+        let journal_in_log = found.journal.clone();
+        let (process, plan_hash) = (process.clone(), plan_hash.to_owned());
+        let mut held = Held { writer, plan_hash, process, newest: found };
+        if let Err(error) = held.write(&record) {
+            if error.kind() == Kind::Fenced {
+                refuse(&read(log, migration)?)?;
+            }
+            return Err(error);
+        }
         boundary("lock.taken");
-        let writer = Arc::new(Mutex::new(writer));
+        let held = Arc::new(Mutex::new(held));
         let lost = Arc::new(AtomicBool::new(false));
         let (stop, stopped) = channel();
         let renewing = {
-            let (writer, lost, hash, mut record) =
-                (Arc::clone(&writer), Arc::clone(&lost), plan_hash.to_owned(), record.clone());
+            let (held, lost, mut record) = (Arc::clone(&held), Arc::clone(&lost), record.clone());
             std::thread::spawn(move || {
                 while stopped.recv_timeout(RENEW) == Err(RecvTimeoutError::Timeout) {
                     if let Some(holder) = &mut record.holder {
                         holder.renewed_at = now();
                     }
-                    let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-                    if commit(writer.as_mut(), &hash, &record).is_err_and(|error| error.kind() == Kind::Fenced) {
+                    let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+                    if held.write(&record).is_err_and(|error| error.kind() == Kind::Fenced) {
                         lost.store(true, Ordering::Relaxed);
                         return;
                     }
                 }
             })
         };
-        let (stop, renewing, plan_hash) = (Some(stop), Some(renewing), plan_hash.to_owned());
-        Ok(Self { writer, lost, stop, renewing, plan_hash, record, journal_in_log: found.journal })
+        Ok(Self { held, lost, stop: Some(stop), renewing: Some(renewing), record, journal_in_log })
     }
 
     /// An error once another run has taken the lock.
@@ -153,8 +211,8 @@ impl Lock {
         self.stop_renewing();
         self.record.holder = None;
         self.record.journal = head.or_else(|| self.record.journal.take());
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        commit(writer.as_mut(), &self.plan_hash, &self.record)
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.write(&self.record)
     }
 
     fn stop_renewing(&mut self) {
@@ -169,10 +227,4 @@ impl Drop for Lock {
     fn drop(&mut self) {
         self.stop_renewing();
     }
-}
-
-fn commit(writer: &mut dyn LogWriter, plan_hash: &str, record: &Record) -> Result<()> {
-    let state =
-        serde_json::to_value(record).map_err(|error| Error::failed("the run lock has no JSON form").because(error))?;
-    writer.commit(plan_hash, state)
 }

@@ -255,6 +255,10 @@ impl LogWriter for Writer {
         Ok(())
     }
 
+    fn again(&self) -> Result<Box<dyn LogWriter>> {
+        Ok(Box::new(Self::open(&self.path, &self.name, &self.instance)?))
+    }
+
     fn abort(&mut self) -> Result<()> {
         self.drop_records();
         if self.standing == Standing::Failed {

@@ -370,6 +370,10 @@ impl LogWriter for KafkaWriter {
             State::Open | State::Broken => self.roll_back(self.patience()),
         }
     }
+
+    fn again(&self) -> Result<Box<dyn LogWriter>> {
+        Ok(Box::new(Self::open(Arc::clone(&self.cluster), &self.name, &self.instance)?))
+    }
 }
 
 impl Drop for KafkaWriter {

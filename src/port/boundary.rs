@@ -7,6 +7,8 @@
 pub const ALL: &[&str] = &[
     "provision.step-made",
     "provision.step-seen",
+    "lock.read",
+    "lock.opened",
     "lock.taken",
     "journal.announced",
     "replay.writer-open",

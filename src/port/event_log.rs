@@ -274,6 +274,9 @@ pub trait LogWriter: Send {
 
     /// Drops the records appended since the last commit.
     fn abort(&mut self) -> Result<()>;
+
+    /// Opens the name anew, as [`EventLog::open_writer`] does: what became of this writer's last commit is in its checkpoint.
+    fn again(&self) -> Result<Box<dyn LogWriter>>;
 }
 
 /// Reads committed records, in offset order per partition.

@@ -131,18 +131,7 @@ impl EventLog for MemoryLog {
     }
 
     fn open_writer(&self, name: &str, instance: &str) -> Result<Box<dyn LogWriter>> {
-        let mut state = self.shared.state();
-        let writer = state.writers.entry(name.to_owned()).or_insert(WriterState { epoch: 0, checkpoint: None });
-        writer.epoch += 1;
-        Ok(Box::new(Writer {
-            shared: Arc::clone(&self.shared),
-            name: name.to_owned(),
-            instance: instance.to_owned(),
-            epoch: writer.epoch,
-            checkpoint: writer.checkpoint.clone(),
-            pending: Vec::new(),
-            failed: false,
-        }))
+        Ok(Box::new(Writer::open(&self.shared, name, instance)))
     }
 
     fn checkpoint(&self, name: &str) -> Result<Option<Checkpoint>> {
@@ -219,6 +208,21 @@ struct Writer {
 }
 
 impl Writer {
+    fn open(shared: &Arc<Shared>, name: &str, instance: &str) -> Self {
+        let mut state = shared.state();
+        let writer = state.writers.entry(name.to_owned()).or_insert(WriterState { epoch: 0, checkpoint: None });
+        writer.epoch += 1;
+        Self {
+            shared: Arc::clone(shared),
+            name: name.to_owned(),
+            instance: instance.to_owned(),
+            epoch: writer.epoch,
+            checkpoint: writer.checkpoint.clone(),
+            pending: Vec::new(),
+            failed: false,
+        }
+    }
+
     fn place(&self, record: &Record<'_>) -> Result<usize> {
         let state = self.shared.state();
         if state.writers.get(&self.name).is_none_or(|writer| writer.epoch != self.epoch) {
@@ -292,6 +296,10 @@ impl LogWriter for Writer {
         drop(log);
         shared.committed.notify_all();
         Ok(())
+    }
+
+    fn again(&self) -> Result<Box<dyn LogWriter>> {
+        Ok(Box::new(Self::open(&self.shared, &self.name, &self.instance)))
     }
 
     fn abort(&mut self) -> Result<()> {

@@ -6,6 +6,7 @@ use crossfade::sqlite::store::SqliteStore;
 
 use crate::support::cli::Log;
 use crate::support::crash::{Child, Trial, signal};
+use crate::support::flow::now;
 
 /// Starts the command and waits until it has stopped itself at a boundary.
 fn pause_at(trial: &Trial, args: &[&str], boundary: &str, nth: usize) -> Child {
@@ -147,4 +148,76 @@ fn i08_a_projector_paused_after_its_claim_changes_nothing() {
 #[ignore = "needs Kafka"]
 fn i08_a_paused_projector_of_kafka_changes_nothing() {
     a_paused_projector_changes_nothing(Log::Kafka, &["project"], "project.after-commit", 3);
+}
+
+fn journal_head(trial: &Trial) -> Option<crossfade::port::journal::Head> {
+    crossfade::control::Lock::journal_head(trial.log().as_ref(), &trial.migration.name).unwrap()
+}
+
+/// Two commands that both read a free lock: the one that finds it taken backs off, and the holder goes on.
+fn of_two_runs_that_read_a_free_lock_one_begins(log: Log, boundary: &str) {
+    let trial = Trial::new(log, 31);
+    trial.expect(&["provision", "apply"], 0);
+    let late = pause_at(&trial, &["replay"], boundary, 1);
+    let holder = pause_at(&trial, &["replay"], "lock.taken", 1);
+    let (id, before) = (holder.id(), ends(&trial));
+    let journal = trial.journal().len();
+    let said = wake(late);
+    assert!(
+        said.contains(&format!("'replay' holds the run lock of '{}': process {id} on ", trial.migration.name)),
+        "{said}"
+    );
+    assert_eq!(trial.journal().len(), journal, "who was refused has begun");
+    assert_eq!(ends(&trial), before, "who was refused has written");
+    signal("CONT", id);
+    let (status, said) = holder.wait();
+    assert!(status.success(), "the holder lost its lock to one who only looked: {said}");
+    trial.assert_passes();
+}
+
+/// The head of the journal that a lock taken and given back in between has written stays the newest.
+fn a_lock_taken_and_given_back_in_between_keeps_its_head(log: Log) {
+    let trial = Trial::new(log, 37);
+    trial.expect(&["provision", "apply"], 0);
+    let places = [("CROSSFADE_PAUSE_AT", "lock.read"), ("CROSSFADE_STOP_AT", "lock.taken")];
+    let mut late = Child::at(trial.command(&["replay"], &places), "lock.read");
+    late.await_stopped();
+    let before = journal_head(&trial);
+    trial.expect(&["replay"], 0);
+    let newest = journal_head(&trial);
+    assert_ne!(newest, before);
+    signal("CONT", late.id());
+    let log = trial.log();
+    let holder = || crossfade::control::Lock::holder(log.as_ref(), &trial.migration.name, now()).unwrap();
+    while holder().is_none_or(|holder| holder.process.pid != late.id()) {
+        assert!(late.alive(), "the late run did not take the lock");
+    }
+    assert_eq!(journal_head(&trial), newest, "the head of the journal was overwritten by an older one");
+    late.kill();
+    trial.expect(&["replay"], 0);
+    trial.assert_passes();
+}
+
+#[test]
+fn i08_of_two_runs_that_read_a_free_lock_one_begins_on_the_embedded_log() {
+    of_two_runs_that_read_a_free_lock_one_begins(Log::Embedded, "lock.read");
+    of_two_runs_that_read_a_free_lock_one_begins(Log::Embedded, "lock.opened");
+}
+
+#[test]
+#[ignore = "needs Kafka"]
+fn i08_of_two_runs_that_read_a_free_lock_one_begins_on_kafka() {
+    of_two_runs_that_read_a_free_lock_one_begins(Log::Kafka, "lock.read");
+    of_two_runs_that_read_a_free_lock_one_begins(Log::Kafka, "lock.opened");
+}
+
+#[test]
+fn i08_a_lock_taken_and_given_back_in_between_keeps_its_head_on_the_embedded_log() {
+    a_lock_taken_and_given_back_in_between_keeps_its_head(Log::Embedded);
+}
+
+#[test]
+#[ignore = "needs Kafka"]
+fn i08_a_lock_taken_and_given_back_in_between_keeps_its_head_on_kafka() {
+    a_lock_taken_and_given_back_in_between_keeps_its_head(Log::Kafka);
 }

@@ -89,6 +89,11 @@ impl LogWriter for FaultyWriter {
         }
     }
 
+    fn again(&self) -> Result<Box<dyn LogWriter>> {
+        let (log, name, calls) = (Arc::clone(&self.log), self.name.clone(), Arc::clone(&self.calls));
+        Ok(Box::new(Self { log, name, writer: self.writer.again()?, fault: self.fault, nth: self.nth, calls }))
+    }
+
     fn abort(&mut self) -> Result<()> {
         self.writer.abort()
     }

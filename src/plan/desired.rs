@@ -65,6 +65,9 @@ pub struct DesiredTopic {
     pub reset_undeclared: bool,
     /// It holds the row events: all of them are needed, for ever.
     pub event_store: bool,
+    /// Configs that nobody declared: said outright where it is made, and later where another value is in force.
+    #[serde(skip)]
+    pub assured: BTreeSet<String>,
     /// Where crossfade.yaml speaks of it.
     #[serde(skip)]
     pub place: Option<String>,
@@ -107,6 +110,7 @@ impl Desired {
                     configs,
                     absent: false,
                     reset_undeclared: false,
+                    assured: BTreeSet::new(),
                     place: None,
                     config_places: BTreeMap::new(),
                 }
@@ -127,6 +131,7 @@ impl Desired {
                         configs: BTreeMap::new(),
                         absent: false,
                         reset_undeclared: false,
+                        assured: BTreeSet::new(),
                         event_store: false,
                         place: None,
                         config_places: BTreeMap::new(),
@@ -146,7 +151,10 @@ impl Desired {
         // What a broker's default may take away is said outright.
         for topic in topics.iter_mut().filter(|topic| topic.event_store && !topic.absent) {
             for (key, value) in [("cleanup.policy", "delete"), ("retention.ms", "-1")] {
-                topic.configs.entry(key.to_owned()).or_insert_with(|| value.to_owned());
+                if !topic.configs.contains_key(key) {
+                    topic.configs.insert(key.to_owned(), value.to_owned());
+                    topic.assured.insert(key.to_owned());
+                }
             }
         }
         topics.sort_by_key(|topic| (topic.absent, topic.owner));

@@ -308,6 +308,11 @@ impl Planner<'_> {
             if own.is_some_and(|entry| entry.value.as_ref().is_some_and(|value| configs::same(key, value, wanted))) {
                 continue;
             }
+            let in_force =
+                || now.and_then(|entry| entry.value.as_ref()).is_none_or(|value| configs::same(key, value, wanted));
+            if own.is_none() && topic.assured.contains(key) && in_force() {
+                continue;
+            }
             let (op, reason) = if own.is_some() { (Op::Alter, "config-differs") } else { (Op::Add, "config-missing") };
             let from = now.map(shown);
             let mut change = config(topic, key, op, from, Some(wanted.clone()), reason);

@@ -138,6 +138,10 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
             facts.push(("compared with".to_owned(), "nothing: the log is not whole".to_owned()));
         } else if args.from_log {
             let folded = fold(context, log.as_ref(), &from, store)?;
+            if folded.foreign > 0 {
+                let text = format!("{} of others in the topics passed over", counted(folded.foreign, "record"));
+                findings.push(finding("foreign-records", Severity::Warning, text));
+            }
             findings.extend(missing_finding(&folded, state.as_ref(), &sessions));
             facts.push(("compared with".to_owned(), "the whole log, folded anew".to_owned()));
         } else {

@@ -107,7 +107,9 @@ pub(crate) fn run(args: &ProjectArgs, context: &Context) -> Result<Exit> {
         if let Some((file, taken_at)) = restored {
             let name = file.display().to_string();
             let mut input = BufReader::new(open_snapshot(file)?);
-            snapshot::restore(&name, &mut input, store.as_ref(), &context.mapping, (&log.cluster_id()?, &found))?;
+            let cluster = log.cluster_id()?;
+            let place = (context.config.migration.as_str(), cluster.as_str(), &found);
+            snapshot::restore(&name, &mut input, store.as_ref(), &context.mapping, place)?;
             context.ui.note(format!("restored the snapshot of {taken_at}"));
         }
         let projected = match (args.rebuild, args.live) {

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use clap::Args;
 use crossfade::base::words::counted;
-use crossfade::base::{Result, Verdict, rfc3339};
+use crossfade::base::{Kind, Result, Verdict, rfc3339};
 use crossfade::capture::{FollowState, Phase, ReplayState};
 use crossfade::control::{Lock, missing_row_topics};
+use crossfade::mapping::Use;
+use crossfade::port::claims;
 use crossfade::port::event_log::{EventLog, ends};
 use crossfade::port::identity::RowTopics;
 use crossfade::port::journal::{Entry, Stage};
@@ -104,6 +106,18 @@ fn log_lines(
     if !missing.is_empty() {
         return Ok((Some("provision apply"), None));
     }
+    let rows: Vec<&str> = context.mapping.topics_for(Use::Rows).collect();
+    let state = match claims::owners(log, &rows) {
+        Err(error) if error.kind() == Kind::Refused => Some(format!("whose they are cannot be read: {error}")),
+        owners => {
+            let owners = owners?;
+            let other = owners.iter().find(|(_, owner)| *owner != migration);
+            let other = other.map(|(topic, owner)| format!("'{topic}' belongs to the migration '{owner}'"));
+            let unclaimed = || format!("not claimed yet: {}", context.command("provision apply"));
+            other.or_else(|| (owners.len() < rows.len()).then(unclaimed))
+        }
+    };
+    lines.extend(state.map(|state| Line { what: "topics", state }));
     if let Some(holder) = Lock::holder(log, migration, now())? {
         let age = (now() - holder.renewed_at).max(0) / 1000;
         let by = format!("'{}', process {} on {}", holder.command, holder.process.pid, holder.process.host);

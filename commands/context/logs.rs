@@ -28,6 +28,11 @@ impl Context {
         }
     }
 
+    /// The log, where it is made already.
+    pub(crate) fn log_if_made(&self) -> Result<Option<Box<dyn EventLog>>> {
+        if self.log_missing().is_some() { Ok(None) } else { self.log(false).map(Some) }
+    }
+
     /// The log of the migration; `create` makes the embedded one when it is not there yet.
     pub(crate) fn log(&self, create: bool) -> Result<Box<dyn EventLog>> {
         match &self.config.log {

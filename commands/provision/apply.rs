@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use crossfade::base::{Error, Result};
 use crossfade::plan::{self, Action, Consent, Plan, Step};
+use crossfade::port::claims;
 use crossfade::port::event_log::own_topics;
 use crossfade::port::journal::{Entry, Stage};
-use crossfade::provision::{self, Applied, Look, Places};
+use crossfade::provision::{self, Applied, Claimant, Look, Places};
 use crossfade::report::plan::summary;
 use crossfade::report::table::grid;
 use serde_json::json;
@@ -33,17 +34,25 @@ pub(crate) struct ApplyArgs {
     /// Name what will be changed for ever; repeatable
     #[arg(long, value_name = "NAME")]
     confirm: Vec<String>,
+    /// Only give up this topic for another migration to claim; repeatable
+    #[arg(long, value_name = "TOPIC", conflicts_with_all = ["plan", "allow", "confirm"])]
+    release: Vec<String>,
 }
 
 /// The act's name in the journal.
 const ACT: &str = "provision apply";
 
 pub(super) fn run(args: &ApplyArgs, context: &Context) -> Result<Exit> {
+    if !args.release.is_empty() {
+        return release(&args.release, context);
+    }
     let given =
         args.plan.as_ref().map(|path| Plan::parse(&path.display().to_string(), &read_text(path)?)).transpose()?;
     let new = context.log_missing().is_some();
     let (admin, registry) = (context.admin(true)?, context.registry()?);
-    let places = Places { admin: admin.as_ref(), registry: registry.as_ref() };
+    let log = context.log(false)?;
+    let claimant = Some(Claimant { log: Some(log.as_ref()), instance: &context.process.instance, now: &now });
+    let places = Places { admin: admin.as_ref(), registry: registry.as_ref(), claimant };
     let look = look(context, places)?;
     let (plan, hash) = match given {
         Some(plan) => {
@@ -81,7 +90,6 @@ pub(super) fn run(args: &ApplyArgs, context: &Context) -> Result<Exit> {
         ended = context.act_here(ACT, &detail, || take(context, places, &first, &mut applied));
     }
     if !rest.is_empty() && ended.is_ok() {
-        let log = context.log(false)?;
         let detail = json!({ "plan": hash, "log": plan.home, "steps": items(&rest) });
         ended = context.act(log.as_ref(), ACT, &detail, || take(context, places, &rest, &mut applied));
     }
@@ -89,6 +97,24 @@ pub(super) fn run(args: &ApplyArgs, context: &Context) -> Result<Exit> {
     let left: Vec<&Step> = first.iter().chain(&rest).skip(applied.len()).collect();
     show(context, &plan, &applied, &left, ended.as_ref().err())?;
     ended.map(|()| Exit::Good)
+}
+
+/// Gives topics up, so that another migration may have them.
+fn release(topics: &[String], context: &Context) -> Result<Exit> {
+    let log = context.log(false)?;
+    let migration = &context.config.migration;
+    let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+    context.act(log.as_ref(), "provision apply --release", &json!({ "topics": topics }), || {
+        claims::release(log.as_ref(), (migration, &context.process.instance), &names, now())?;
+        Ok(((), json!({ "topics": topics })))
+    })?;
+    let text = format!("given up: {}", topics.join(", "));
+    match context.ui.output {
+        Output::Table => context.ui.line(text)?,
+        _ => context.ui.json(&json!({ "schema_version": 1, "released": topics }))?,
+    }
+    context.ui.note(format!("next: {} claims it again", context.command("provision apply")));
+    Ok(Exit::Good)
 }
 
 /// What is left of a plan made earlier, or why it may no longer be applied.

@@ -90,7 +90,8 @@ pub(super) fn run(args: &CheckArgs, context: &Context) -> Result<Exit> {
     let reports = args.report.open(context)?;
     let admin = context.admin(false)?;
     let desired = context.desired()?;
-    let observed = provision::look_closely(admin.as_ref(), &desired)?;
+    let log = context.log_if_made()?;
+    let observed = provision::look_closely(admin.as_ref(), log.as_deref(), &desired)?;
     let (schemas, unknown) = schemas(context)?;
     let look = Look { desired, observed, schemas };
     let plan = look.plan(admin.as_ref(), context.mechanism(), now())?;
@@ -101,8 +102,7 @@ pub(super) fn run(args: &CheckArgs, context: &Context) -> Result<Exit> {
     checks.extend(plan::headroom(desired, observed, planned.days, planned.mb_per_day));
     let there = desired.topics.iter().filter(|topic| !topic.absent && observed.topics.contains_key(&topic.name));
     let there: Vec<&str> = there.map(|topic| topic.name.as_str()).collect();
-    if !there.is_empty() {
-        let log = context.log(false)?;
+    if let Some(log) = log.filter(|_| !there.is_empty()) {
         checks.extend(event_store(context, log.as_ref())?);
         checks.extend(provision::keys(log.as_ref(), desired, observed, &context.progress())?);
         if args.probe {

@@ -7,6 +7,7 @@ use clap::Args;
 use crossfade::base::words::counted;
 use crossfade::base::{Error, Result};
 use crossfade::plan;
+use crossfade::port::claims::claims_topic;
 use crossfade::port::event_log::own_topics;
 use crossfade::port::topic_admin::{Scope, Topics};
 
@@ -31,7 +32,8 @@ pub(super) fn run(args: &ImportArgs, context: &Context) -> Result<Exit> {
     let file = args.out.as_ref().map(|path| context.create_output(path)).transpose()?;
     let scope = Scope { configs: Topics::Prefixed(args.prefix.clone()), ..Scope::default() };
     let observed = context.admin(false)?.observe(&scope)?;
-    let own = own_topics(&context.config.migration).into_iter().map(|topic| topic.name).collect();
+    let own = own_topics(&context.config.migration).into_iter().chain([claims_topic()]).map(|topic| topic.name);
+    let own = own.collect();
     let (yaml, count) = plan::import(&observed, &args.prefix, &context.config.wishes.prefix, &own);
     match file {
         Some(mut file) => file

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use crossfade::base::{Error, Result};
 use crossfade::plan::Risk;
-use crossfade::provision::Places;
+use crossfade::provision::{Claimant, Places};
 use crossfade::report::plan::view;
 
 use super::look;
@@ -35,7 +35,9 @@ pub(super) fn run(args: &PlanArgs, context: &Context) -> Result<Exit> {
         None => None,
     };
     let (admin, registry) = (context.admin(false)?, context.registry()?);
-    let places = Places { admin: admin.as_ref(), registry: registry.as_ref() };
+    let log = context.log_if_made()?;
+    let claimant = Some(Claimant { log: log.as_deref(), instance: &context.process.instance, now: &now });
+    let places = Places { admin: admin.as_ref(), registry: registry.as_ref(), claimant };
     let plan = look(context, places)?.plan(places.admin, context.mechanism(), now())?;
     let value =
         serde_json::to_value(&plan).map_err(|error| Error::failed("the plan has no JSON form").because(error))?;

@@ -7,6 +7,7 @@ use crate::event::codec::Codec;
 use crate::event::encode::{Encoder, RowChange};
 use crate::event::{Op, Stamp};
 use crate::mapping::{Mapping, Row, Table};
+use crate::port::claims;
 use crate::port::event_log::{EventLog, LogWriter, Record};
 use crate::scan::{Screen, mask};
 
@@ -48,7 +49,8 @@ pub struct Emitter<'a> {
 }
 
 impl<'a> Emitter<'a> {
-    /// `store` names the legacy store in ids; the stamp's source adds the capture.
+    /// `store` names the legacy store in ids; the stamp's source adds the capture. Every writer of row events begins here, so
+    /// this is where topics of another migration are refused.
     pub fn new(
         log: &dyn EventLog,
         mapping: &'a Mapping,
@@ -57,6 +59,7 @@ impl<'a> Emitter<'a> {
         stamp: &Stamp,
         screen: Option<&'a Screen>,
     ) -> Result<Self> {
+        claims::require(log, mapping, migration)?;
         let mut limits = BTreeMap::new();
         for table in &mapping.tables {
             if !limits.contains_key(table.topic.as_str()) {

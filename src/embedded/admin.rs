@@ -15,6 +15,7 @@ use crate::port::topic_admin::{Answer, Scope, TopicAdmin, Topics};
 const ONE_FILE: &str = "the embedded log is one file: it has no brokers";
 const ONE_DISK: &str = "the embedded log is one file, which may take all of its disk";
 const RIGHTS: &str = "whoever may open the file of the embedded log may do everything";
+const CLAIMS: &str = "claims lie in the log itself";
 const GROUPS: &str = "the embedded log keeps no positions of readers: each keeps its own";
 
 /// What a log has that is still to be made at `path`; it has no id yet.
@@ -30,6 +31,7 @@ pub fn nothing_yet(path: &Path) -> Observed {
         acls: Seen::NotHere(RIGHTS.into()),
         scram_users: Seen::NotHere(RIGHTS.into()),
         groups: Seen::NotHere(GROUPS.into()),
+        claims: Seen::NotHere(CLAIMS.into()),
         disks: Seen::NotHere(ONE_DISK.into()),
     }
 }

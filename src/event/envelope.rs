@@ -146,6 +146,13 @@ impl<'a> Whose<'a> {
     }
 }
 
+/// The migration whose capture of rows a source names, if it names one.
+pub fn migration_of(source: &[u8]) -> Option<&str> {
+    let (migration, rest) = std::str::from_utf8(source).ok()?.split_once('/')?;
+    let (store, capture) = rest.split_once('#')?;
+    (STORES.contains(&store) && CAPTURES.contains(&capture)).then_some(migration)
+}
+
 /// Store and capture of a source of this migration.
 fn part_of<'a>(migration: &str, source: &'a [u8]) -> Option<(&'a str, &'a str)> {
     let rest = source.strip_prefix(migration.as_bytes())?.strip_prefix(b"/")?;

@@ -15,5 +15,5 @@ mod upcast;
 
 pub use decode::{Decoder, RowEvent};
 pub use encode::Encoder;
-pub use envelope::{Envelope, Op, Stamp, Whose};
+pub use envelope::{Envelope, Op, Stamp, Whose, migration_of};
 pub use sequence::Sequence;

@@ -87,6 +87,7 @@ pub(super) fn observe(cluster: &Cluster, scope: &Scope) -> Result<Observed> {
         acls,
         scram_users,
         groups,
+        claims: not_asked(),
         disks,
     })
 }

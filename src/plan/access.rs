@@ -72,6 +72,8 @@ struct Rights {
     writers: &'static [&'static str],
     /// Reads the flags.
     flags: bool,
+    /// Reads whose topics are: before it writes rows, or to say it.
+    claims: bool,
     /// Shares its topics in consumer groups.
     groups: bool,
     /// Chooses its partitions itself.
@@ -85,6 +87,7 @@ impl Rights {
             writes: writes.to_vec(),
             writers,
             flags: !matches!(role, Role::Replayer | Role::Projector | Role::Aggregator | Role::Verifier),
+            claims: matches!(role, Role::Replayer | Role::Gateway | Role::Verifier),
             groups: !matches!(role, Role::Replayer | Role::Verifier),
             reads_alone: matches!(role, Role::Replayer | Role::Projector | Role::Verifier),
         };
@@ -132,6 +135,9 @@ pub(super) fn rules(actor: &Actor, migration: &str, mapping: &Mapping) -> BTreeS
         allow(Resource::Topic, topic, Pattern::Literal, &operations);
     }
     // Names as `port::event_log` gives them to the tool's own topics.
+    if rights.claims {
+        allow(Resource::Topic, "crossfade.topics", Pattern::Literal, &[Operation::Read, Operation::Describe]);
+    }
     let checkpoints = format!("crossfade.{migration}.checkpoints");
     if actor.role != Role::Bridge {
         allow(Resource::Topic, &checkpoints, Pattern::Literal, &[Operation::Read, Operation::Describe]);

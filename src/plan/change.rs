@@ -15,6 +15,7 @@ pub enum Kind {
     ReplicationFactor,
     Config,
     Acl,
+    Claim,
     Compatibility,
     Schema,
 }

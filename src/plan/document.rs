@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::change::{Action, Change, Risk, WayBack};
+use super::claims;
 use super::desired::Desired;
 use super::fingerprint::{of_acls, of_topic};
 use super::observed::{Observed, Seen};
@@ -42,7 +43,7 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
-    /// `topic:NAME`, `access:PRINCIPAL`, `subject:NAME`.
+    /// `topic:NAME`, `claims:MIGRATION`, `access:PRINCIPAL`, `subject:NAME`.
     pub item: String,
     pub changes: Vec<Change>,
     /// `None` where there is no way through.
@@ -60,6 +61,11 @@ pub struct Step {
 pub enum Act {
     Home(Action),
     Registry(SchemaStep),
+    /// In the log itself.
+    Claim {
+        migration: String,
+        topics: Vec<String>,
+    },
 }
 
 /// Work for the operator, with the command to run.
@@ -129,7 +135,12 @@ pub fn fingerprints(desired: &Desired, observed: &Observed, schemas: &FoundSchem
     });
     let known = observed.acls.known().map_or(&[][..], Vec::as_slice);
     let principals: BTreeSet<&str> = desired.acls.iter().map(|rule| rule.principal.as_str()).collect();
-    topics.chain(principals.into_iter().map(|name| (acl_item(name), of_acls(name, known)))).chain(subjects).collect()
+    let claims = claims::print(desired, observed);
+    topics
+        .chain(claims)
+        .chain(principals.into_iter().map(|name| (acl_item(name), of_acls(name, known))))
+        .chain(subjects)
+        .collect()
 }
 
 /// One short name for everything wished.

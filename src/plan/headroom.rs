@@ -236,6 +236,7 @@ mod tests {
             acls: Seen::NotHere(String::new()),
             scram_users: Seen::NotHere(String::new()),
             groups: Seen::NotHere(String::new()),
+            claims: Seen::NotHere(String::new()),
             disks,
         }
     }

@@ -3,6 +3,7 @@
 mod access;
 mod change;
 mod check;
+mod claims;
 mod compat;
 mod configs;
 mod desired;
@@ -32,7 +33,8 @@ pub use import::yaml as import;
 pub use manual::manual;
 pub use names::illegal;
 pub use observed::{
-    Acl, Broker, Config, Disk, FoundTopic, Group, Observed, Operation, Partition, Pattern, Resource, Room, Seen, Source,
+    Acl, Broker, Claims, Config, Disk, FoundTopic, Group, Observed, Operation, Partition, Pattern, Resource, Room,
+    Seen, Source,
 };
 pub use planner::{steps, words};
 pub use schemas::{

@@ -44,8 +44,19 @@ pub struct Observed {
     /// Users with SCRAM credentials, and the mechanisms of each.
     pub scram_users: Seen<BTreeMap<String, Vec<String>>>,
     pub groups: Seen<Vec<Group>>,
+    /// Of the topics a migration wants.
+    pub claims: Seen<Claims>,
     /// Of every broker, or none of them.
     pub disks: Seen<Vec<Disk>>,
+}
+
+/// Whose topics are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// The migration that has a topic.
+    pub owners: BTreeMap<String, String>,
+    /// A topic that nobody has claimed, with another migration whose events lie in it.
+    pub shared: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ pub(super) use self::access::{acl_item, covers};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::change::{Action, Change, Kind, Op, Risk, WayBack};
+use super::claims;
 use super::configs;
 use super::desired::{COPIES, Desired, DesiredTopic, Owner};
 use super::document::{Act, Step};
@@ -20,7 +21,8 @@ use crate::base::yaml::nearest;
 
 const ISR: &str = "min.insync.replicas";
 
-/// The steps, in the order they are taken: what the tool needs, topics, partitions, configs, access, schemas, removals.
+/// The steps, in the order they are taken: what the tool needs, topics, partitions, configs, claims, access, schemas,
+/// removals.
 ///
 /// A step with an impossible change has no way through; whoever applies the plan looks at all of them first.
 pub fn steps(desired: &Desired, observed: &Observed, schemas: &Schemas) -> Vec<Step> {
@@ -36,6 +38,7 @@ pub fn steps(desired: &Desired, observed: &Observed, schemas: &Schemas) -> Vec<S
     });
     let removals = steps.iter().position(|step| matches!(step.action(), Some(Action::DeleteTopic { .. })));
     let removals = removals.map_or_else(Vec::new, |at| steps.split_off(at));
+    steps.extend(claims::step(desired, observed));
     steps.extend(access::steps(desired, observed));
     steps.extend(self::schemas(schemas));
     steps.extend(removals);

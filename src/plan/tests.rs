@@ -50,6 +50,7 @@ fn cluster(topics: &[(&str, FoundTopic)]) -> Observed {
         acls: Seen::Known(Vec::new()),
         scram_users: Seen::Known(BTreeMap::new()),
         groups: Seen::NotHere(String::new()),
+        claims: Seen::NotHere(String::new()),
         disks: Seen::NotHere(String::new()),
     }
 }

@@ -311,8 +311,17 @@ pub fn checkpoint_topic(migration: &str) -> String {
     format!("crossfade.{migration}.checkpoints")
 }
 
+/// Whose each topic is; one topic for all migrations on a log.
+pub const CLAIMS_TOPIC: &str = "crossfade.topics";
+
+/// The one writer of that topic; its checkpoints lie there, too.
+pub const CLAIMS_WRITER: &str = "crossfade/topics";
+
 /// The partition of a writer named `<migration>/<role>`, and the topic its checkpoints go to.
 pub fn checkpoint_place(writer: &str) -> Result<(String, i32)> {
+    if writer == CLAIMS_WRITER {
+        return Ok((CLAIMS_TOPIC.to_owned(), 0));
+    }
     let (migration, role) = writer
         .split_once('/')
         .ok_or_else(|| Error::failed(format!("writer name '{writer}' is not <migration>/<role>")))?;

@@ -4,6 +4,7 @@ pub mod admin_rules;
 pub mod boundary;
 pub mod buffered;
 pub mod change_source;
+pub mod claims;
 pub mod event_log;
 pub mod group;
 pub mod held_rows;

@@ -81,13 +81,18 @@ pub fn restore(
     input: &mut dyn BufRead,
     store: &dyn RowStore,
     mapping: &Arc<Mapping>,
-    (cluster, found): (&str, &RowTopics),
+    (migration, cluster, found): (&str, &str, &RowTopics),
 ) -> Result<Trailer> {
     let mut lines = Lines { file, input, line: Vec::new(), next: Vec::new() };
     let header = Header::read(file, lines.first()?)?;
     if header.mapping_hash != mapping.hash {
         return Err(Error::stale(format!("{file} was taken under another mapping"))
             .hint("rebuild: crossfade project --rebuild"));
+    }
+    if header.migration != migration {
+        let other = &header.migration;
+        return Err(Error::stale(format!("{file} was taken of the migration '{other}', this one is '{migration}'"))
+            .hint("restore a snapshot of this migration, or rebuild: crossfade project --rebuild"));
     }
     if header.cluster != cluster {
         return Err(Error::stale(format!(

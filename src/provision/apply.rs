@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::look::Places;
+use super::look::{Claimant, Places};
 use super::schemas::perform_schema_step;
 use crate::base::{Error, Kind, Result};
 use crate::plan::{self, Act, Action, SchemaStep, Step};
 use crate::port::boundary::boundary;
+use crate::port::claims;
 use crate::port::progress::Progress;
 use crate::port::topic_admin::{Scope, TopicAdmin, Topics};
 
@@ -70,9 +71,22 @@ fn take(places: Places<'_>, step: &Step, record: &dyn Record) -> Result<()> {
             boundary("provision.step-made");
             boundary("provision.step-seen");
         }),
+        Act::Claim { migration, topics } => claim(places, migration, topics),
     };
     record.ended(entry, step, &result)?;
     result
+}
+
+/// The writer of claims settles a lost reply itself.
+fn claim(places: Places<'_>, migration: &str, topics: &[String]) -> Result<()> {
+    let Some(Claimant { log: Some(log), instance, now }) = places.claimant else {
+        return Err(Error::failed("there is no log to claim topics of"));
+    };
+    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+    claims::claim(log, (migration, instance), &topics, now())?;
+    boundary("provision.step-made");
+    boundary("provision.step-seen");
+    Ok(())
 }
 
 fn make(admin: &dyn TopicAdmin, step: &Step, action: &Action) -> Result<()> {
@@ -135,6 +149,7 @@ fn told(step: &Step) -> String {
             format!("{subject}: compatibility {}", level.word())
         }
         Some(Act::Registry(SchemaStep::Register { subject, .. })) => format!("register the schema {subject}"),
+        Some(Act::Claim { topics, .. }) => format!("claim {}", topics.join(", ")),
         None => step.item.clone(),
     }
 }

@@ -1,5 +1,7 @@
 //! What is found in the log itself, as checks beside those of the plan.
 
+use std::collections::BTreeMap;
+
 use super::placement::{Limits, Placement, placements};
 use super::probe::RoundTrips;
 use crate::base::Result;
@@ -25,7 +27,10 @@ pub fn keys(
     for topic in topics.filter(|topic| observed.topics.contains_key(&topic.name)) {
         progress.check()?;
         match placements(log, &[&topic.name], Limits::default(), progress) {
-            Ok(found) => checks.extend(found.iter().map(placed)),
+            Ok(found) => {
+                checks.extend(found.iter().map(placed));
+                checks.extend(found.iter().filter_map(|found| foreign(found, &desired.migration)));
+            }
             Err(error) => checks.push(Checked {
                 code: "key-placement",
                 subject: topic.name.clone(),
@@ -36,6 +41,25 @@ pub fn keys(
         }
     }
     Ok(checks)
+}
+
+/// Records of others among those looked at.
+fn foreign(found: &Placement, migration: &str) -> Option<Checked> {
+    let own = format!("{migration}/");
+    let others: BTreeMap<&str, u64> = found
+        .sources
+        .iter()
+        .filter(|(source, _)| !source.as_ref().is_some_and(|source| source.starts_with(&own)))
+        .map(|(source, count)| (source.as_deref().unwrap_or("records without a source"), *count))
+        .collect();
+    let count = others.values().sum::<u64>();
+    let names: Vec<&str> = others.keys().take(5).copied().collect();
+    let of = number(found.records);
+    let text =
+        format!("{} of {of} looked at are of others and passed over: {}", counted(count, "record"), names.join(", "));
+    let help = Some("give each migration and program topics of its own".to_owned());
+    let (code, subject) = ("foreign-records", found.topic.clone());
+    (count > 0).then_some(Checked { code, subject, severity: Severity::Warning, text, help })
 }
 
 fn placed(found: &Placement) -> Checked {

@@ -1,8 +1,14 @@
 //! The look at a home and a registry, and the plan made of it.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use super::schemas::observe_schemas;
-use crate::base::{Millis, Result, rfc3339};
-use crate::plan::{self, Desired, DesiredSchemas, Observed, Plan, Risk, Schemas, Step};
+use crate::base::{Kind, Millis, Result, rfc3339};
+use crate::event::migration_of;
+use crate::plan::{self, Claims, Desired, DesiredSchemas, Observed, Owner, Plan, Risk, Schemas, Seen, Step};
+use crate::port::claims;
+use crate::port::event_log::{Batch, EventLog, Positions};
 use crate::port::registry::Registry;
 use crate::port::topic_admin::{Answer, Scope, TopicAdmin, Topics};
 
@@ -11,6 +17,17 @@ use crate::port::topic_admin::{Answer, Scope, TopicAdmin, Topics};
 pub struct Places<'a> {
     pub admin: &'a dyn TopicAdmin,
     pub registry: &'a dyn Registry,
+    /// Who claims topics; `None` where nobody asks whose they are.
+    pub claimant: Option<Claimant<'a>>,
+}
+
+/// Who claims topics for a migration.
+#[derive(Clone, Copy)]
+pub struct Claimant<'a> {
+    /// `None` where it is not made yet.
+    pub log: Option<&'a dyn EventLog>,
+    pub instance: &'a str,
+    pub now: &'a dyn Fn() -> Millis,
 }
 
 /// Everything wished, and what there is of it.
@@ -26,7 +43,10 @@ impl Look {
     pub fn at(places: Places<'_>, desired: Desired, schemas: DesiredSchemas) -> Result<Self> {
         let access = !desired.actors.is_empty();
         let scope = Scope { configs: Topics::Named(desired.names()), access, groups: None, disks: false };
-        let observed = places.admin.observe(&scope)?;
+        let mut observed = places.admin.observe(&scope)?;
+        if let Some(claimant) = places.claimant {
+            observed.claims = look_at_claims(claimant.log, &desired, &observed)?;
+        }
         let found = observe_schemas(places.registry, &schemas)?;
         Ok(Self { desired, observed, schemas: Schemas { desired: schemas, found } })
     }
@@ -55,10 +75,65 @@ impl Look {
     }
 }
 
+/// Positions looked through from each end of a partition for events of another migration.
+const POSITIONS: i64 = 2_000;
+
+/// Whose the topics are that a migration wants; a log that is not made yet has no claims.
+fn look_at_claims(log: Option<&dyn EventLog>, desired: &Desired, observed: &Observed) -> Result<Seen<Claims>> {
+    let Some(log) = log else { return Ok(Seen::Known(Claims::default())) };
+    let wanted = desired.topics.iter().filter(|topic| topic.owner == Owner::Mapping && !topic.absent);
+    let wanted: Vec<&str> = wanted.map(|topic| topic.name.as_str()).collect();
+    let look = || -> Result<Claims> {
+        let there: Vec<&str> = wanted.into_iter().filter(|name| observed.topics.contains_key(*name)).collect();
+        let owners = claims::owners(log, &there)?;
+        let mut shared = BTreeMap::new();
+        for topic in there.into_iter().filter(|topic| !owners.contains_key(*topic)) {
+            if let Some(other) = stranger(log, topic, &desired.migration)? {
+                shared.insert(topic.to_owned(), other);
+            }
+        }
+        Ok(Claims { owners, shared })
+    };
+    match look() {
+        Ok(claims) => Ok(Seen::Known(claims)),
+        Err(error) if error.kind() == Kind::Refused => Ok(Seen::Hidden(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+/// Another migration whose row events lie near an end of a topic.
+fn stranger(log: &dyn EventLog, topic: &str, migration: &str) -> Result<Option<String>> {
+    let ends = log.ends(topic)?;
+    for oldest in [true, false] {
+        let (mut from, mut until) = (Positions::new(), Positions::new());
+        for (partition, ends) in &ends {
+            let place = (topic.to_owned(), *partition);
+            let newest = ends.low.max(ends.committed - POSITIONS);
+            from.insert(place.clone(), if oldest { ends.low } else { newest });
+            until.insert(place, if oldest { ends.committed.min(ends.low + POSITIONS) } else { ends.committed });
+        }
+        let mut reader = log.open_reader(&from)?;
+        let mut batch = Batch::default();
+        while until.iter().any(|(place, end)| reader.positions().get(place).is_some_and(|at| at < end)) {
+            reader.read(&mut batch, 2_000, Duration::from_millis(100))?;
+            for record in batch.iter() {
+                let writer = record.header("ce_source").and_then(migration_of);
+                if let Some(other) = writer.filter(|writer| *writer != migration) {
+                    return Ok(Some(other.to_owned()));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// A look at the home with what a check needs besides: access as far as it can be read, the migration's groups, the disks.
-pub fn look_closely(admin: &dyn TopicAdmin, desired: &Desired) -> Result<Observed> {
+pub fn look_closely(admin: &dyn TopicAdmin, log: Option<&dyn EventLog>, desired: &Desired) -> Result<Observed> {
     let groups = Some(plan::group_prefix(&desired.migration));
-    admin.observe(&Scope { configs: Topics::Named(desired.names()), access: true, groups, disks: true })
+    let scope = Scope { configs: Topics::Named(desired.names()), access: true, groups, disks: true };
+    let mut observed = admin.observe(&scope)?;
+    observed.claims = look_at_claims(log, desired, &observed)?;
+    Ok(observed)
 }
 
 /// Asks the home about every step of its own that has a way through, and takes its answers in.

@@ -9,6 +9,6 @@ mod schemas;
 
 pub use apply::{Applied, Record, apply};
 pub use check::{keys, round_trips};
-pub use look::{Look, Places, ask, look_closely};
+pub use look::{Claimant, Look, Places, ask, look_closely};
 pub use probe::{Probe, RoundTrips};
 pub use schemas::{observe_schemas, perform_schema_step};

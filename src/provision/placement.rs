@@ -36,6 +36,8 @@ pub struct Placement {
     pub looked_through: u64,
     /// Committed records looked at, without probes.
     pub records: u64,
+    /// How many of them each `ce_source` wrote.
+    pub sources: BTreeMap<Option<String>, u64>,
     /// Records without a key or with an empty one, which are not told apart: they may lie anywhere.
     pub without_key: u64,
     /// Different keys. One that lies in two partitions is one key.
@@ -223,6 +225,7 @@ impl Look {
             positions: lengths().sum(),
             looked_through: lengths().map(|length| length.min(2 * u64::from(limits.positions))).sum(),
             records: 0,
+            sources: BTreeMap::new(),
             without_key: 0,
             keys: 0,
             misplaced: 0,
@@ -246,6 +249,9 @@ impl Look {
             return;
         }
         self.found.records += 1;
+        let source = record.header("ce_source").map(|source| String::from_utf8_lossy(source).into_owned());
+        let told_apart = self.found.sources.len() < PRODUCERS || self.found.sources.contains_key(&source);
+        *self.found.sources.entry(source.clone().filter(|_| told_apart)).or_default() += 1;
         if record.key.is_empty() {
             self.found.without_key += 1;
             return;
@@ -257,7 +263,6 @@ impl Look {
             return;
         }
         self.found.misplaced_records += 1;
-        let source = record.header("ce_source").map(|source| String::from_utf8_lossy(source).into_owned());
         let known = self.producers.len() < PRODUCERS || self.producers.contains_key(&source);
         let source = source.filter(|_| known);
         let group = self.producers.entry(source.clone()).or_insert_with(|| Group {

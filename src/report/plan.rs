@@ -7,12 +7,13 @@ use crate::base::words::counted;
 use crate::plan::{Action, Change, Kind, Op, Plan, Risk, Step, WayBack};
 
 /// Kind of change, with the words for one of it.
-const KINDS: [(Kind, &str); 7] = [
+const KINDS: [(Kind, &str); 8] = [
     (Kind::Topic, "topic"),
     (Kind::Partitions, "partition count"),
     (Kind::ReplicationFactor, "replication factor"),
     (Kind::Config, "config"),
     (Kind::Acl, "access rule"),
+    (Kind::Claim, "claim"),
     (Kind::Compatibility, "compatibility level"),
     (Kind::Schema, "schema"),
 ];

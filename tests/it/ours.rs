@@ -1,6 +1,7 @@
 //! Ours alone: whose events are folded, and whose a topic is.
 
 mod beside;
+mod claims;
 mod foreign;
 mod prefix;
 

@@ -41,6 +41,7 @@ fn cluster(rows: FoundTopic) -> Observed {
         acls: Seen::NotHere(String::new()),
         scram_users: Seen::NotHere(String::new()),
         groups: Seen::NotHere(String::new()),
+        claims: Seen::NotHere(String::new()),
         disks: Seen::NotHere(String::new()),
     }
 }

@@ -79,7 +79,7 @@ fn every_act_is_announced_and_told() {
     let word = |entry: &Value| format!("{} {}", entry["act"].as_str().unwrap(), entry["stage"].as_str().unwrap());
     let words = shown["entries"].as_array().unwrap().iter().map(word);
     let (steps, acts): (Vec<String>, Vec<String>) = words.partition(|word| word.starts_with("provision step"));
-    assert_eq!(steps, ["provision step announced", "provision step done"].repeat(5));
+    assert_eq!(steps, ["provision step announced", "provision step done"].repeat(6));
     let wanted = [
         "provision apply announced",
         "provision apply done",

@@ -41,6 +41,9 @@ fn i14_two_migrations_in_the_same_topics_leave_each_others_rows_alone(log: Log) 
         assert_eq!(told["reconciled"], nothing, "{told}");
     }
     assert_eq!(events(log.as_ref(), &mapping).len() as u64, written + 2);
+    let [one, other] = &both;
+    one.expect(&["project", "--snapshot", "fold.snap"], 0);
+    other.expect(&["project", "--restore", one.path("fold.snap").to_str().unwrap()], 4);
     for migration in &both {
         run_all(migration, &[&["project"]]);
         confirmed_pass(migration);

@@ -5,8 +5,8 @@ use crossfade::port::event_log::{EventLog, Record, own_topics};
 
 use crate::support::cli::{Log, Migration};
 use crate::support::flow::{
-    bring_over, confirmed_pass, diff, execute, generated, json, mapping, on_both_logs, open_log, projected, run_all,
-    started,
+    bring_over, confirmed_pass, diff, execute, generated, has_finding, json, mapping, on_both_logs, open_log,
+    projected, run_all, started,
 };
 
 use super::sizes;
@@ -75,7 +75,12 @@ fn i14_records_of_others_are_passed_over_and_counted(log: Log) {
     assert_ne!(execute(&migration.legacy(), sql), 0);
     assert_eq!(diff(&migration, &["--from-log"], 1)["verdict"], "FAIL");
     bring_over(&migration);
-    assert_eq!(diff(&migration, &["--from-log"], 0)["verdict"], "PASS");
+    let report = diff(&migration, &["--from-log"], 0);
+    assert_eq!(report["verdict"], "PASS");
+    has_finding(&report, "foreign-records", "warning");
+    let check = json(&migration.expect(&["provision", "check", "--output", "json"], 0));
+    let warned = check["checks"].as_array().unwrap().iter().filter(|check| check["code"] == "foreign-records");
+    assert!(warned.clone().count() > 0 && warned.clone().all(|check| check["severity"] == "warning"), "{check:#}");
     let told = json(&migration.expect(&["project", "--rebuild", "--output", "json"], 0));
     assert_eq!(told["foreign"], 2 * written, "{told}");
     confirmed_pass(&migration);

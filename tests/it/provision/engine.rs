@@ -35,7 +35,7 @@ fn desired(overrides: &[Override]) -> Desired {
 
 /// Places without a schema wished.
 fn places<'a>(admin: &'a dyn TopicAdmin, registry: &'a MemoryRegistry) -> Places<'a> {
-    Places { admin, registry }
+    Places { admin, registry, claimant: None }
 }
 
 fn plan(admin: &dyn TopicAdmin, desired: &Desired) -> Plan {

@@ -71,7 +71,7 @@ fn i08_apply_killed_at_every_step_goes_on_to_the_same_end(log: Log) {
     }
     // From nothing, the tool's own topics first: they are made before there is a lock.
     let migration = empty(log, "");
-    for left in (1..=14).rev() {
+    for left in (1..=15).rev() {
         assert_eq!(steps(&migration).steps.len(), left);
         kill(&migration, &["provision", "apply"].map(str::to_owned), "provision.step-made", 1);
     }

@@ -34,11 +34,11 @@ const SHAPE: [(&str, usize); 8] = [
 fn from_nothing_to_the_plan_and_a_second_apply_has_nothing_to_do(log: Log) {
     let migration = empty(log, "");
     let plan = json(&migration.expect(&["provision", "plan", "--output", "json"], 0));
-    assert_eq!(plan["steps"].as_array().unwrap().len(), 14, "eight topics and six schemas");
+    assert_eq!(plan["steps"].as_array().unwrap().len(), 15, "eight topics, their claims and six schemas");
     migration.expect(&["provision", "plan", "--exit-code"], 1);
     let applied = json(&migration.expect(&["provision", "apply", "--output", "json"], 0));
     let items = applied["items"].as_array().unwrap();
-    assert!(items.len() == 14 && items.iter().all(|item| item["result"] == "done"), "{applied}");
+    assert!(items.len() == 15 && items.iter().all(|item| item["result"] == "done"), "{applied}");
 
     let found = looked_at(&migration);
     let mut shape: Vec<(String, usize)> = found

@@ -150,7 +150,11 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
                 await_store(store, &met, &progress)?;
             }
         }
-        let view = projection_view(context, (log.as_ref(), &met), store, &mut findings)?;
+        // What an open transaction hides would show as differences.
+        let view = match open.first() {
+            Some(_) => None,
+            None => projection_view(context, (log.as_ref(), &met), store, &mut findings)?,
+        };
         let stands = view.as_ref().map(|view| &view.state().positions);
         reverse_findings(context, log.as_ref(), (&sessions, sink.as_ref()), stands, &mut findings, &mut facts)?;
         let triggers_run = sink.is_some_and(|sink| sink.triggers_run);

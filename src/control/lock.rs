@@ -61,6 +61,8 @@ struct Held {
     process: Process,
     /// What the log had when the name was opened, then what was written last.
     newest: Record,
+    /// Another run has taken the lock: nothing is written any more, though the name was opened again to find out.
+    taken: bool,
 }
 
 impl Held {
@@ -73,6 +75,9 @@ impl Held {
         let state = serde_json::to_value(record)
             .map_err(|error| Error::failed("the run lock has no JSON form").because(error))?;
         let mut left = ATTEMPTS;
+        if self.taken {
+            return Err(Error::fenced("another run has taken the run lock"));
+        }
         loop {
             let error = match self.writer.commit(&self.plan_hash, state.clone()) {
                 Ok(()) => break,
@@ -87,6 +92,7 @@ impl Held {
             }
             let own = found.holder.as_ref().is_some_and(|holder| holder.process == self.process);
             if !own && found != self.newest {
+                self.taken = true;
                 return Err(Error::fenced("another run has taken the run lock").because(error));
             }
         }
@@ -162,7 +168,7 @@ impl Lock {
         let record = Record { holder: Some(holder), journal: found.journal.clone() };
         let journal_in_log = found.journal.clone();
         let (process, plan_hash) = (process.clone(), plan_hash.to_owned());
-        let mut held = Held { writer, plan_hash, process, newest: found };
+        let mut held = Held { writer, plan_hash, process, newest: found, taken: false };
         if let Err(error) = held.write(&record) {
             if error.kind() == Kind::Fenced {
                 refuse(&read(log, migration)?)?;

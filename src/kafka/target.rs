@@ -3,6 +3,7 @@
 use super::log::Cluster;
 use super::{fault, topics};
 use crate::base::{Kind, Result};
+use crate::event::partition::partition;
 use crate::port::event_log::Record;
 
 /// Left free of a topic's limit for the framing of a batch of many records.
@@ -40,6 +41,11 @@ impl Target {
 
     pub(super) fn has(&self, record: &Record<'_>) -> bool {
         record.partition.is_none_or(|partition| (0..self.partitions).contains(&partition))
+    }
+
+    /// The partition of a record, by the number of partitions found first: one that is added later gets no key.
+    pub(super) fn partition(&self, record: &Record<'_>) -> i32 {
+        record.partition.unwrap_or_else(|| partition(record.key, self.partitions))
     }
 
     /// Counts `record` in; true when all before it has to be delivered first, or a batch could grow too large.

@@ -165,7 +165,7 @@ impl KafkaWriter {
 
     fn send(&mut self, record: &Record<'_>) -> Result<()> {
         let mut sent = BaseRecord::to(record.topic).key(record.key).payload(record.value).timestamp(record.timestamp);
-        sent.partition = record.partition;
+        sent.partition = self.targets.get(record.topic).map(|target| target.partition(record)).or(record.partition);
         if !record.headers.is_empty() {
             let headers = OwnedHeaders::new_with_capacity(record.headers.len());
             sent.headers = Some(

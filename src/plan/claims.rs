@@ -40,7 +40,9 @@ pub(super) fn step(desired: &Desired, observed: &Observed) -> Option<Step> {
             return Some(Step::without_act(item(desired), vec![change]));
         }
     };
-    let changes: Vec<Change> = claimed(desired).filter_map(|topic| one(desired, claims, &topic.name)).collect();
+    // Whose a topic is that may not be looked at is not known, and nothing can be done about it.
+    let seen = claimed(desired).filter(|topic| !observed.hidden.contains(&topic.name));
+    let changes: Vec<Change> = seen.filter_map(|topic| one(desired, claims, &topic.name)).collect();
     let before = print(desired, observed)?.1;
     let topics: Vec<String> = changes.iter().map(|change| change.name.clone()).collect();
     if changes.is_empty() {

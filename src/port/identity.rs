@@ -140,9 +140,10 @@ impl RowTopics {
     }
 }
 
-/// Notices, once a second at most, that a topic in use was deleted or made anew.
+/// Notices, once a second at most, that a topic in use was deleted or made anew, or got other partitions.
 pub struct Watch {
     ids: TopicIds,
+    partitions: BTreeMap<String, usize>,
     looked: Instant,
 }
 
@@ -150,7 +151,9 @@ const EVERY: Duration = Duration::from_secs(1);
 
 impl Watch {
     pub fn new(topics: &RowTopics) -> Self {
-        Self { ids: topics.ids.clone(), looked: Instant::now() }
+        let of = |topic: &String| topics.ends.keys().filter(|(name, _)| name == topic).count();
+        let partitions = topics.ids.keys().map(|topic| (topic.clone(), of(topic))).collect();
+        Self { ids: topics.ids.clone(), partitions, looked: Instant::now() }
     }
 
     pub fn ids(&self) -> &TopicIds {
@@ -162,7 +165,19 @@ impl Watch {
             return Ok(());
         }
         self.looked = Instant::now();
-        self.changed(log)?.map_or(Ok(()), |lost| Err(lost.refusal(who, way_on)))
+        if let Some(lost) = self.changed(log)? {
+            return Err(lost.refusal(who, way_on));
+        }
+        for (topic, before) in &self.partitions {
+            let now = log.ends(topic)?.len();
+            if now != *before {
+                return Err(Error::refused(format!(
+                    "topic '{topic}' has {now} partitions now, it had {before}: a key's events would lie in two of them"
+                ))
+                .hint("write to a topic of another name, with the number of partitions wanted, and copy everything anew: crossfade replay --recopy"));
+            }
+        }
+        Ok(())
     }
 
     /// The reason behind an error, if it is that.

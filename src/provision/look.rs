@@ -83,6 +83,12 @@ fn look_at_claims(log: Option<&dyn EventLog>, desired: &Desired, observed: &Obse
     let Some(log) = log else { return Ok(Seen::Known(Claims::default())) };
     let wanted = desired.topics.iter().filter(|topic| topic.owner == Owner::Mapping && !topic.absent);
     let wanted: Vec<&str> = wanted.map(|topic| topic.name.as_str()).collect();
+    // A topic that the user may not look at only seems to be missing.
+    if let Seen::Hidden(why) = &observed.acls
+        && !observed.topics.contains_key(&claims::claims_topic().name)
+    {
+        return Ok(Seen::Hidden(format!("'{}' is not seen, and {why}", claims::claims_topic().name)));
+    }
     let look = || -> Result<Claims> {
         let there: Vec<&str> = wanted.into_iter().filter(|name| observed.topics.contains_key(*name)).collect();
         let owners = claims::owners(log, &there)?;

@@ -8,6 +8,7 @@ mod credentials;
 mod demo;
 mod differing;
 mod generated;
+mod grown;
 mod identity;
 mod inert;
 mod lock;

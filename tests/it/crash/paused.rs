@@ -1,5 +1,7 @@
 //! A run that is stopped for long and wakes up when another one has taken over.
 
+use std::time::{Duration, Instant};
+
 use crossfade::port::event_log::{EventLog, checkpoint_topic};
 use crossfade::port::row_store::RowStore;
 use crossfade::sqlite::store::SqliteStore;
@@ -32,8 +34,17 @@ fn ends(trial: &Trial) -> Vec<String> {
     all.map(|topic| format!("{topic} {:?}", committed(log.as_ref(), &topic))).collect()
 }
 
+/// The ends of a topic once nothing is open there: the markers of a commit may come after its answer.
 fn committed(log: &dyn EventLog, topic: &str) -> Vec<i64> {
-    log.ends(topic).unwrap().values().map(|ends| ends.committed).collect()
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let ends = log.ends(topic).unwrap();
+        if ends.values().all(|ends| ends.committed == ends.high) {
+            return ends.values().map(|ends| ends.committed).collect();
+        }
+        assert!(Instant::now() < deadline, "a transaction of '{topic}' does not end: {ends:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Gives the lock of a stopped run away, as if it had gone stale.

@@ -3,13 +3,14 @@
 use std::sync::Barrier;
 
 use crossfade::base::Kind;
+use crossfade::mapping::Use;
 use crossfade::plan::Action;
 use crossfade::port::claims;
 use crossfade::port::event_log::Topic;
 
 use crate::support::cli::{Log, Migration};
 use crate::support::flow::{FLOW, confirmed_pass, events, json, mapping, on_both_logs, open_log, run_all};
-use crate::support::provision::{admin, looked_at};
+use crate::support::provision::{admin, described};
 
 use super::{two, unclaimed};
 
@@ -35,10 +36,10 @@ fn i14_a_topic_of_another_migration_is_refused_by_plans_and_writers(log: Log) {
     run_all(one, &FLOW);
     let (log, mapping) = (open_log(one), mapping(one));
     let written = events(log.as_ref(), &mapping).len();
-    let before = looked_at(other);
+    let before = described(admin(one).as_ref(), &other.name);
     refused(other, &["provision", "plan"], 0, &one.name);
     refused(other, &["provision", "apply"], 3, &one.name);
-    assert_eq!(looked_at(other), before, "nothing was made");
+    assert_eq!(described(admin(one).as_ref(), &other.name), before, "nothing was made");
     refused(other, &["provision", "check", "--output", "json"], 1, &one.name);
 
     // As if its own topics were there from before: no writer begins.
@@ -88,7 +89,8 @@ fn i14_a_topic_made_anew_is_nobodys_and_a_given_up_one_can_be_claimed(log: Log) 
     assert_eq!(claims::owners(log.as_ref(), &topics).unwrap().len(), topics.len());
 
     // Deleted and made anew under its name.
-    let Topic { name, partitions, .. } = mapping.topics[0].clone();
+    let rows = mapping.topics_for(Use::Rows).next().unwrap();
+    let Topic { name, partitions, .. } = mapping.topics.iter().find(|topic| topic.name == rows).unwrap().clone();
     admin(one).perform(&Action::DeleteTopic { name: name.clone() }).unwrap();
     while log.topics().unwrap().contains_key(&name) {
         std::thread::sleep(std::time::Duration::from_millis(50));
@@ -100,8 +102,8 @@ fn i14_a_topic_made_anew_is_nobodys_and_a_given_up_one_can_be_claimed(log: Log) 
     }
     assert!(!claims::owners(log.as_ref(), &topics).unwrap().contains_key(&name));
     let plan = json(&one.expect(&["provision", "plan", "--output", "json"], 0));
-    let claimed: Vec<_> = plan["steps"].as_array().unwrap().iter().flat_map(|step| step["changes"].as_array().unwrap());
-    let claimed: Vec<_> = claimed.iter().filter(|change| change["kind"] == "claim").collect();
+    let claimed = plan["steps"].as_array().unwrap().iter().flat_map(|step| step["changes"].as_array().unwrap());
+    let claimed: Vec<_> = claimed.filter(|change| change["kind"] == "claim").collect();
     assert!(claimed.len() == 1 && claimed[0]["name"] == name && claimed[0]["reason"] == "topic-unclaimed", "{plan:#}");
     one.expect(&["provision", "apply"], 0);
     assert_eq!(claims::owners(log.as_ref(), &topics).unwrap()[&name], one.name);

@@ -103,7 +103,13 @@ pub(super) fn run(args: &CheckArgs, context: &Context) -> Result<Exit> {
     let there = desired.topics.iter().filter(|topic| !topic.absent && observed.topics.contains_key(&topic.name));
     let there: Vec<&str> = there.map(|topic| topic.name.as_str()).collect();
     if let Some(log) = log.filter(|_| !there.is_empty()) {
-        checks.extend(event_store(context, log.as_ref())?);
+        checks.extend(event_store(context, log.as_ref()).or_else(|error| match error.kind() {
+            Kind::Refused => {
+                let (subject, text) = (context.config.migration.clone(), error.to_string());
+                Ok(Some(Checked { code: "event-store", subject, severity: Severity::Gap, text, help: None }))
+            }
+            _ => Err(error),
+        })?);
         checks.extend(provision::keys(log.as_ref(), desired, observed, &context.progress())?);
         if args.probe {
             checks.extend(provision::round_trips(&probe(context, log.as_ref(), args.rounds, &there)?));

@@ -47,7 +47,7 @@ fn i04_rows_of_sqlite_with_all_their_quirks_are_kept_in_postgresql() {
         &migration.legacy(),
         "DELETE FROM messages WHERE rowid % 7 = 0; UPDATE sessions SET status = 'failed' WHERE rowid % 2 = 0",
     );
-    run_all(&migration, &[&["replay"], &["project"]]);
+    run_all(&migration, &[&["replay", "--allow", "mass-delete"], &["project"]]);
     assert_eq!(diff(&migration, &[], 0)["verdict"], "PASS");
     run_all(&migration, &[&["project", "--rebuild"]]);
     assert_eq!(diff(&migration, &[], 0)["verdict"], "PASS");

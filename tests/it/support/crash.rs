@@ -41,7 +41,9 @@ impl Trial {
 
     pub fn sized(log: Log, sizes: Sizes, rows: u64) -> Self {
         // No transaction ends by its age, so that the boundaries are met equally often on any machine.
-        let more = format!("replay:\n  transaction_rows: {rows}\n  transaction_ms: 600000\n");
+        // Its program deletes what it likes, and no operator is there to be asked.
+        let more =
+            format!("replay:\n  transaction_rows: {rows}\n  transaction_ms: 600000\n  mass_delete_percent: 100\n");
         let migration = Migration::acc(log, &more);
         build_store(&migration.legacy(), sizes);
         Self::of(migration, sizes.seed, rows)

@@ -64,7 +64,7 @@ pub fn run_all(migration: &Migration, commands: &[&[&str]]) {
 /// Replays and projects what has changed since, and asserts a PASS that the sqlite3 command confirms.
 #[track_caller]
 pub fn bring_over(migration: &Migration) {
-    run_all(migration, &[&["replay"], &["project"]]);
+    run_all(migration, &[&["replay", "--allow", "mass-delete"], &["project"]]);
     confirmed_pass(migration);
 }
 

@@ -7,8 +7,9 @@ use crate::base::{Error, Result};
 use crate::mapping::{Mapping, Use};
 use crate::port::event_log::{EventLog, Offset, Positions, ends};
 
-/// How long a commit that was answered may take to be seen, and a transaction that is at work to end.
-pub const SETTLED: Duration = Duration::from_secs(15);
+/// How long a commit that was answered may take to be seen, and a transaction to end: that of a writer that was killed is
+/// dropped 10 s after it began, and brokers look for such every 10 s.
+pub const SETTLED: Duration = Duration::from_secs(30);
 const NAP: Duration = Duration::from_millis(20);
 
 /// A partition in which readers stop at an open transaction.

@@ -78,7 +78,7 @@ impl Followed {
     /// Follows, folds, and compares; gives what follow printed.
     #[track_caller]
     fn pass(&self) -> String {
-        let ran = self.migration.run(&["follow", "--until-caught-up"]);
+        let ran = self.migration.run(&["follow", "--until-caught-up", "--allow", "mass-delete"]);
         assert_eq!(ran.code, Some(0), "{}\n{}", ran.stdout, ran.stderr);
         run_all(&self.migration, &[&["project"]]);
         let report = diff(&self.migration, &[], 0);

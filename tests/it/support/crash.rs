@@ -41,9 +41,7 @@ impl Trial {
 
     pub fn sized(log: Log, sizes: Sizes, rows: u64) -> Self {
         // No transaction ends by its age, so that the boundaries are met equally often on any machine.
-        // Its program deletes what it likes, and no operator is there to be asked.
-        let more =
-            format!("replay:\n  transaction_rows: {rows}\n  transaction_ms: 600000\n  mass_delete_percent: 100\n");
+        let more = format!("replay:\n  transaction_rows: {rows}\n  transaction_ms: 600000\n");
         let migration = Migration::acc(log, &more);
         build_store(&migration.legacy(), sizes);
         Self::of(migration, sizes.seed, rows)
@@ -73,7 +71,11 @@ impl Trial {
     pub fn command(&self, args: &[&str], variables: &[(&str, &str)]) -> std::process::Command {
         let named = |arg: &&str| if *arg == "MIGRATION" { self.migration.name.clone() } else { (*arg).to_owned() };
         let args: Vec<String> = args.iter().map(named).collect();
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
+        // Its program deletes what it likes, and no operator is there to be asked.
+        if args.first() == Some(&"replay") || args == ["follow"] || args.contains(&"--until-caught-up") {
+            args.extend(["--allow", "mass-delete"]);
+        }
         let mut command = self.migration.command(&args);
         command.env("CROSSFADE_TRANSACTION_ROWS", self.rows.to_string()).envs(variables.iter().copied());
         if let Some(brokers) = &self.brokers {

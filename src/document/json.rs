@@ -9,7 +9,7 @@ use serde_json::Value;
 const MARK: char = '\u{10fffe}';
 
 /// Parses what JavaScript wrote: a byte order mark is passed over, and of a member given twice the last counts. Half of a
-/// surrogate pair, which JavaScript allows, is kept: [`exact`] gives the text as it was.
+/// surrogate pair, which JavaScript allows, is kept: `exact` gives the text as it was.
 pub fn parse(bytes: &[u8]) -> serde_json::Result<Value> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     match marked(bytes) {

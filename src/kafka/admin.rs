@@ -88,10 +88,22 @@ impl KafkaAdmin {
 
     fn add_partitions(&self, name: &str, total: i32) -> Result<()> {
         match one(name, sys::create_partitions(self.cluster.handle(), &[(name, total)], Ask::within(REQUEST))) {
-            Err(refusal) if refusal.code != Code::InvalidPartitions || self.cluster.partitions(name)? != total => {
+            Err(refusal) if refusal.code != Code::InvalidPartitions || !self.comes_to(name, total)? => {
                 Err(failed(format!("the topic '{name}' cannot get {total} partitions"), &refusal))
             }
             _ => topics::settle(&self.cluster, &[(name, total)]),
+        }
+    }
+
+    /// Whether a topic has so many partitions; a broker may not have heard yet of some just added.
+    fn comes_to(&self, name: &str, total: i32) -> Result<bool> {
+        let deadline = Instant::now() + PROPAGATION;
+        loop {
+            let found = self.cluster.partitions(name)?;
+            if found >= total || Instant::now() >= deadline {
+                return Ok(found == total);
+            }
+            thread::sleep(Duration::from_millis(50));
         }
     }
 

@@ -53,7 +53,7 @@ fn i08_a_commit_from_other_positions_than_the_stored_ones_changes_nothing_in_pos
     let mut writer = claim(&kept.store, &kept.mapping, Mode::Live);
     kept.database.execute("UPDATE _cf_positions SET next = 100");
     put(&mut *writer, 0, &row(TWO), event(3, 8, 10));
-    assert_eq!(writer.commit(&positions(&[(3, 9)])).unwrap_err().kind(), Kind::Fenced);
+    assert_eq!(writer.commit(&positions(&[(3, 9)])).unwrap_err().kind(), Kind::Stale);
     assert_eq!(rows_of(&kept.store, &kept.mapping, 0), [(row(ONE), event(3, 7, 9))]);
     assert_eq!(kept.store.state().unwrap().unwrap().positions, positions(&[(3, 100)]));
 }

@@ -74,7 +74,7 @@ fn a_commit_from_other_positions_than_the_stored_ones_changes_nothing() {
     file.raw().execute_batch("UPDATE _cf_positions SET next = 100").unwrap();
     put(&mut *writer, 0, &row("b"), event(3, 8, 10));
     let error = writer.commit(&positions(&[(3, 9)])).unwrap_err();
-    assert_eq!(error.kind(), Kind::Fenced);
+    assert_eq!(error.kind(), Kind::Stale);
     assert_eq!(rows_of(&file.store, &file.mapping, 0), [(row("a"), event(3, 7, 9))]);
     assert_eq!(file.store.state().unwrap().unwrap().positions, positions(&[(3, 100)]));
 }

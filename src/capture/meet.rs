@@ -14,8 +14,9 @@ use crate::port::owners::GatewayState;
 use crate::port::progress::Progress;
 use crate::port::row_store::RowStore;
 
-/// What stands still for so long is not waited for.
-const STANDSTILL: Duration = Duration::from_secs(2);
+/// What stands still for so long is not waited for. A follow at work moves on every second, also with nothing to tell, but
+/// on a busy machine it misses some.
+const STANDSTILL: Duration = Duration::from_secs(5);
 /// What moves is waited for so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);

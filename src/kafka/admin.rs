@@ -12,10 +12,10 @@ use super::fault;
 use super::log::{Cluster, KafkaLog};
 use super::look;
 use super::settings::KafkaSettings;
-use super::sys::{self, Ask, NewTopic, Refusal};
+use super::sys::{self, Ask, Entry, NewTopic, Refusal};
 use super::topics::{self, REQUEST};
 use crate::base::{Error, Kind, Result};
-use crate::plan::{Action, FoundTopic, Observed, Seen};
+use crate::plan::{Action, FoundTopic, Observed, Seen, Source};
 use crate::port::admin_rules;
 use crate::port::topic_admin::{Answer, Scope, TopicAdmin};
 
@@ -113,6 +113,14 @@ impl KafkaAdmin {
     }
 }
 
+/// Whether configs are as they were to become.
+fn altered(told: &Entry, set: &BTreeMap<String, String>, reset: &[String]) -> bool {
+    let is_set = |(key, value): (&String, &String)| {
+        told.get(key).is_none_or(|found| found.value.as_ref().is_none_or(|found| found == value))
+    };
+    set.iter().all(is_set) && reset.iter().all(|key| told.get(key).is_none_or(|found| found.source != Source::Topic))
+}
+
 impl TopicAdmin for KafkaAdmin {
     fn observe(&self, scope: &Scope) -> Result<Observed> {
         look::observe(&self.cluster, scope)
@@ -150,8 +158,13 @@ impl TopicAdmin for KafkaAdmin {
             Action::AddPartitions { name, partitions } => self.add_partitions(name, *partitions),
             Action::AlterConfigs { name, set, reset } => {
                 self.forget(name);
-                one(name, sys::alter_configs(handle, &[(name, set, reset)], ask))
-                    .map_err(|refusal| failed(format!("the configs of the topic '{name}' cannot be changed"), &refusal))
+                let told = one(name, sys::alter_configs(handle, &[(name, set, reset)], ask));
+                told.map_err(|refusal| {
+                    failed(format!("the configs of the topic '{name}' cannot be changed"), &refusal)
+                })?;
+                topics::everywhere(&self.cluster, &[name], |told| {
+                    told.as_ref().is_ok_and(|told| altered(told, set, reset))
+                })
             }
             Action::DeleteTopic { name } => {
                 self.forget(name);
@@ -159,7 +172,12 @@ impl TopicAdmin for KafkaAdmin {
                     Err(refusal) if refusal.code != Code::UnknownTopicOrPartition => {
                         Err(failed(format!("the topic '{name}' cannot be deleted"), &refusal))
                     }
-                    _ => Ok(()),
+                    // A topic made anew under its name is not to be taken for this one by a broker that is late.
+                    _ => topics::everywhere(
+                        &self.cluster,
+                        &[name],
+                        |told| matches!(told, Err(refusal) if refusal.code == Code::UnknownTopicOrPartition),
+                    ),
                 }
             }
             Action::CreateAcls { acls, .. } if acls.is_empty() => Ok(()),

@@ -24,6 +24,8 @@ pub(super) fn kind(code: Code) -> Kind {
         | Code::PolicyViolation => Kind::Refused,
         Code::Authentication | Code::SSL => Kind::Connect,
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::FencedInstanceId => Kind::Fenced,
+        // A newer writer ended the transaction, or the brokers did for its age.
+        Code::InvalidTransactionalState => Kind::Fenced,
         Code::MessageSizeTooLarge | Code::InvalidMessageSize => Kind::Row,
         Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation => Kind::Stale,
         code if passing(code) => Kind::Connect,

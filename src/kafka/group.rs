@@ -11,7 +11,7 @@ use rdkafka::topic_partition_list::Offset as At;
 use super::context::Listener;
 use super::fault;
 use super::log::Cluster;
-use super::reader::KafkaReader;
+use super::reader::{Idle, KafkaReader};
 use crate::base::{Error, Result};
 use crate::port::event_log::{Batch, LogReader, Positions};
 use crate::port::group::{GroupReader, Join, Place, Turn};
@@ -34,7 +34,7 @@ impl KafkaMember {
             partitions += usize::try_from(cluster.partitions(topic)?).unwrap_or_default();
         }
         let config = cluster.settings.member(join, partitions);
-        let reader = KafkaReader::idle(cluster, &config, Listener::of_member())?;
+        let reader = KafkaReader::of(cluster, Idle::new(&config, Listener::of_member())?);
         let topics: Vec<&str> = join.topics.iter().map(String::as_str).collect();
         reader.consumer().subscribe(&topics).map_err(|error| cannot(&error))?;
         Ok(Self { reader, given: None, taken: None, noted: None })

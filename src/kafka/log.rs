@@ -1,7 +1,7 @@
 //! The log on a Kafka cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use rdkafka::topic_partition_list::Offset as At;
 use super::admin::KafkaAdmin;
 use super::context::Listener;
 use super::group::KafkaMember;
-use super::reader::KafkaReader;
+use super::reader::{Idle, KafkaReader};
 use super::settings::KafkaSettings;
 use super::sys::Handle;
 use super::writer::KafkaWriter;
@@ -51,6 +51,8 @@ pub(super) struct Cluster {
     /// Sees the high watermark as the end of a partition.
     uncommitted: BaseConsumer<Listener>,
     pub(super) limits: Mutex<BTreeMap<String, usize>>,
+    /// What read the last checkpoint.
+    idle: Mutex<Option<Idle>>,
 }
 
 impl KafkaLog {
@@ -67,6 +69,7 @@ impl KafkaLog {
             committed,
             uncommitted: asker(settings, "read_uncommitted")?,
             limits: Mutex::default(),
+            idle: Mutex::default(),
         };
         Ok(Self { cluster: Arc::new(cluster) })
     }
@@ -294,7 +297,9 @@ impl Cluster {
             return Ok(None);
         }
         let key = (topic.to_owned(), partition);
-        let mut reader = KafkaReader::open(Arc::clone(self), &Positions::from([(key.clone(), from)]))?;
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let idle = idle.map_or_else(|| Idle::new(&self.settings.looker(), Listener::default()), Ok)?;
+        let mut reader = KafkaReader::open_with(Arc::clone(self), idle, &Positions::from([(key.clone(), from)]))?;
         let mut batch = Batch::default();
         let mut newest = None;
         let deadline = Instant::now() + PATIENCE;
@@ -308,6 +313,7 @@ impl Cluster {
                 return Err(fault::unreachable(&self.settings, self.committed.client().context()));
             }
         }
+        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(reader.close()?);
         let Some((offset, value)) = newest.filter(|(_, value)| !value.is_empty()) else { return Ok(None) };
         serde_json::from_slice(&value).map(Some).map_err(|error| {
             Error::corrupt(format!("the record at {topic}[{partition}]@{offset} is no checkpoint")).because(error)

@@ -69,10 +69,32 @@ impl Bell {
     }
 }
 
+/// A client that reads nothing at the moment.
+pub(super) struct Idle {
+    consumer: Arc<BaseConsumer<Listener>>,
+    bell: Arc<Bell>,
+}
+
+impl Idle {
+    pub(super) fn new(config: &ClientConfig, listener: Listener) -> Result<Self> {
+        let consumer = config.create_with_context(listener);
+        let mut consumer: BaseConsumer<Listener> = consumer.map_err(|error| fault::settings(&error))?;
+        let bell = Arc::new(Bell::default());
+        let ring = Arc::clone(&bell);
+        consumer.set_nonempty_callback(move || ring.ring());
+        Ok(Self { consumer: Arc::new(consumer), bell })
+    }
+}
+
 impl KafkaReader {
     pub(super) fn open(cluster: Arc<Cluster>, from: &Positions) -> Result<Self> {
-        let config = cluster.settings.reader(from.len());
-        let mut reader = Self::idle(cluster, &config, Listener::default())?;
+        let idle = Idle::new(&cluster.settings.reader(from.len()), Listener::default())?;
+        Self::open_with(cluster, idle, from)
+    }
+
+    /// By a client that is there already, which saves its making, its connections and its end.
+    pub(super) fn open_with(cluster: Arc<Cluster>, idle: Idle, from: &Positions) -> Result<Self> {
+        let mut reader = Self::of(cluster, idle);
         let list = reader.split(from)?;
         // After the split, so that no record goes to the consumer's own queue.
         reader.consumer.assign(&list).map_err(|error| cannot(&error))?;
@@ -80,14 +102,17 @@ impl KafkaReader {
     }
 
     /// A reader of nothing yet.
-    pub(super) fn idle(cluster: Arc<Cluster>, config: &ClientConfig, listener: Listener) -> Result<Self> {
-        let consumer = config.create_with_context(listener);
-        let mut consumer: BaseConsumer<Listener> = consumer.map_err(|error| fault::settings(&error))?;
-        let bell = Arc::new(Bell::default());
-        let ring = Arc::clone(&bell);
-        consumer.set_nonempty_callback(move || ring.ring());
-        let (consumer, positions) = (Arc::new(consumer), Positions::new());
-        Ok(Self { parts: Vec::new(), consumer, cluster, bell, positions, first: 0, down_since: None, pending: None })
+    pub(super) fn of(cluster: Arc<Cluster>, Idle { consumer, bell }: Idle) -> Self {
+        let positions = Positions::new();
+        Self { parts: Vec::new(), consumer, cluster, bell, positions, first: 0, down_since: None, pending: None }
+    }
+
+    /// Its client, for another reader.
+    pub(super) fn close(self) -> Result<Idle> {
+        let Self { parts, consumer, bell, .. } = self;
+        drop(parts);
+        consumer.unassign().map_err(|error| cannot(&error))?;
+        Ok(Idle { consumer, bell })
     }
 
     pub(super) fn consumer(&self) -> &BaseConsumer<Listener> {

@@ -214,6 +214,13 @@ impl KafkaSettings {
         config
     }
 
+    /// A reader that stays for the few last records of a partition.
+    pub(super) fn looker(&self) -> ClientConfig {
+        let mut config = self.reader(1);
+        config.set("fetch.wait.max.ms", "1");
+        config
+    }
+
     /// A member of a group that reads its share of so many partitions.
     pub(super) fn member(&self, join: &Join<'_>, partitions: usize) -> ClientConfig {
         let mut config = self.reader(partitions);
@@ -243,6 +250,9 @@ impl KafkaSettings {
             .set_log_level(RDKafkaLogLevel::Warning)
             .set("bootstrap.servers", self.brokers())
             .set("client.id", "crossfade")
+            // Half of it is also what a client waits before it connects to a second broker; a broker that is away is
+            // asked twice as late each time.
+            .set("reconnect.backoff.ms", "20")
             .set("allow.auto.create.topics", "false");
         if let Some(security) = &self.security {
             security.apply(&mut config);

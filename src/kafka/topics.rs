@@ -78,7 +78,8 @@ pub(super) fn create(cluster: &Cluster, topics: &[Topic]) -> Result<()> {
             _ => {}
         }
     }
-    settle(cluster, &made)
+    // A question about no topic is refused by the client, again and again.
+    if made.is_empty() { Ok(()) } else { settle(cluster, &made) }
 }
 
 fn new_topic(topic: &Topic, copies: usize) -> Result<NewTopic<'_>> {
@@ -111,14 +112,21 @@ pub(super) fn settle(cluster: &Cluster, topics: &[(&str, i32)]) -> Result<()> {
             thread::sleep(Duration::from_millis(50));
         }
     }
-    let deadline = Instant::now() + PROPAGATION;
     let names: Vec<&str> = topics.iter().map(|(name, _)| *name).collect();
+    everywhere(cluster, &names, |told| !matches!(told, Err(refusal) if refusal.code == Code::UnknownTopicOrPartition))
+}
+
+/// Waits until what every broker tells of these topics' configs is what was asked for, since the next question goes to any of
+/// them. Of who may not read configs, or a broker that takes too long, nothing is waited for.
+pub(super) fn everywhere(cluster: &Cluster, names: &[&str], heard: impl Fn(&sys::Answer<Entry>) -> bool) -> Result<()> {
+    let deadline = Instant::now() + PROPAGATION;
+    // Who may not read configs is told so at once.
+    let heard = |told: &sys::Answer<Entry>| {
+        matches!(told, Err(refusal) if fault::kind(refusal.code) == Kind::Refused) || heard(told)
+    };
     for broker in cluster.metadata(None)?.brokers() {
         let ask = Ask::within(PROPAGATION).of_broker(broker.id());
-        // Who may not read configs is told so at once.
-        let heard =
-            |told: &sys::Answer<Entry>| !matches!(told, Err(refusal) if fault::kind(refusal.code) != Kind::Refused);
-        while !sys::topic_configs(cluster.handle(), &names, ask).is_ok_and(|found| found.values().all(heard))
+        while !sys::topic_configs(cluster.handle(), names, ask).is_ok_and(|found| found.values().all(heard))
             && Instant::now() < deadline
         {
             thread::sleep(Duration::from_millis(20));

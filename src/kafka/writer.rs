@@ -85,6 +85,11 @@ impl KafkaWriter {
 
     fn take_name(&self) -> Result<()> {
         let deadline = Instant::now() + INIT;
+        // Where no broker is connected librdkafka waits 500 ms before it looks for the coordinator. The first answer ends
+        // the connection to the bootstrap server, the second stands on one that stays.
+        for _ in 0..2 {
+            let _ = self.producer.client().fetch_metadata(Some(&self.place.0), Duration::from_secs(5));
+        }
         loop {
             let error = match self.producer.init_transactions(Duration::from_secs(5)) {
                 Ok(()) => return Ok(()),
@@ -247,6 +252,10 @@ impl KafkaWriter {
                     return Err(self.undecided(code));
                 }
                 return Err(self.broken(error));
+            }
+            // A broker that met an error of its own does not say whether the commit was written before.
+            if code == Code::Unknown {
+                return Err(self.undecided(code));
             }
             if told.txn_requires_abort() {
                 let error = self.error("the transaction cannot be committed", code);

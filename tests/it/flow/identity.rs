@@ -18,6 +18,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json as value};
 
 use crate::support::cli::{Log, Migration, Ran, brokers};
+use crate::support::crash::signal;
 use crate::support::flow::{
     column, confirmed_pass, diff, execute, generated, has_finding, json, mapping, on_both_logs, open_log, projected,
     run_all,
@@ -210,8 +211,11 @@ fn i13_running_projectors_and_follows_notice_a_topic_made_anew(log: Log) {
         while column(&migration.projection(), paused).len() < column(&migration.legacy(), paused).len() {
             std::thread::sleep(Duration::from_millis(20));
         }
+        // Neither looks while there is none.
+        running.iter().for_each(|child| signal("STOP", child.id()));
         delete(&migration);
         make_by_hand(&migration);
+        running.iter().for_each(|child| signal("CONT", child.id()));
         for child in running {
             let ran = Ran::of(child.wait_with_output().unwrap());
             assert_eq!(ran.code, Some(3), "{}", ran.stderr);

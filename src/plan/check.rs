@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::access::group_prefix;
 use super::change::{Change, Kind, Op, Risk};
 use super::configs::{has_policy, limit, same};
 use super::desired::{Desired, DesiredTopic, Owner};
 use super::document::{Plan, sentence};
-use super::observed::{Acl, Broker, FoundTopic, Observed, Partition, Pattern, Resource, Seen};
-use super::planner::{covers, is_unmanaged, words};
+use super::observed::{Broker, FoundTopic, Observed, Partition, Seen};
+use super::planner::is_unmanaged;
 use super::schemas::Schemas;
 use crate::base::words::counted;
 use crate::diff::{Checked, Severity};
+
+mod access;
 
 /// Brokers the plan of a migration counts on.
 const BROKERS: usize = 3;
@@ -34,6 +35,7 @@ pub fn check(desired: &Desired, observed: &Observed, schemas: &Schemas, plan: &P
     checks.drift(desired, plan);
     checks.schemas(schemas, plan);
     checks.access(desired);
+    checks.everybody(desired);
     checks.cluster();
     checks.groups();
     checks.found
@@ -276,55 +278,6 @@ impl Checks<'_> {
         }
     }
 
-    fn access(&mut self, desired: &Desired) {
-        if desired.actors.is_empty() {
-            return;
-        }
-        let known = match &self.observed.acls {
-            Seen::Known(known) => known,
-            Seen::Hidden(why) => {
-                let text = format!("the access rules cannot be read: {why}");
-                return self.tell(
-                    "access",
-                    "roles",
-                    Severity::Gap,
-                    text,
-                    Some("the user needs Describe on the cluster"),
-                );
-            }
-            Seen::NotHere(why) => return self.fine("access", "roles", format!("does not apply: {why}")),
-        };
-        let mut of: BTreeMap<&str, Vec<&'static str>> = BTreeMap::new();
-        for actor in &desired.actors {
-            of.entry(&actor.principal).or_default().push(actor.role.word());
-        }
-        for (principal, roles) in of {
-            let wanted: BTreeSet<_> = desired.acls.iter().filter(|rule| rule.principal == principal).collect();
-            let have: BTreeSet<_> = known.iter().filter(|rule| rule.principal == principal).collect();
-            let missing: Vec<String> = wanted.difference(&have).map(|rule| words(rule)).collect();
-            let wider = have.difference(&wanted).filter(|rule| concerns(rule, desired));
-            let wider: Vec<String> = wider.map(|rule| words(rule)).collect();
-            let subject = format!("{principal} ({})", roles.join(", "));
-            if !missing.is_empty() {
-                let text = format!("may not {}", missing.join("; "));
-                self.tell("access", &subject, Severity::Failure, text, Some(APPLY));
-            }
-            if !wider.is_empty() {
-                let text = format!("has more than the role needs: {}", wider.join("; "));
-                self.tell(
-                    "access-wider",
-                    &subject,
-                    Severity::Warning,
-                    text,
-                    Some("take it away with kafka-acls.sh --remove"),
-                );
-            }
-            if missing.is_empty() && wider.is_empty() {
-                self.fine("access", &subject, "what the role needs, and no more");
-            }
-        }
-    }
-
     fn cluster(&mut self) {
         let subject = "cluster";
         match &self.observed.brokers {
@@ -337,23 +290,22 @@ impl Checks<'_> {
             }
             Seen::Known(brokers) => self.fine("brokers", subject, counted(brokers.len() as u64, "broker")),
         }
-        let configs = match &self.observed.broker_configs {
-            Seen::Known(configs) => configs,
+        match &self.observed.broker_configs {
+            Seen::Known(_) => {}
             Seen::Hidden(why) => {
                 let text = format!("the brokers' settings cannot be read: {why}");
                 let help = Some("the user needs DescribeConfigs on the cluster");
                 return self.tell("auto-create", subject, Severity::Warning, text, help);
             }
             Seen::NotHere(_) => return,
-        };
-        let on = |key: &str| configs.get(key).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        if on("auto.create.topics.enable") {
+        }
+        if self.broker_says("auto.create.topics.enable") {
             let text = "a misspelt name makes a topic, with the brokers' defaults instead of the plan's";
             self.tell("auto-create", subject, Severity::Warning, text, Some("set auto.create.topics.enable=false"));
         } else {
             self.fine("auto-create", subject, "topics are made on purpose only");
         }
-        if on("allow.everyone.if.no.acl.found") && self.observed.acls.known().is_some() {
+        if self.is_open() {
             let text = "whatever no access rule names is open to everybody";
             let help = Some("set allow.everyone.if.no.acl.found=false once every client has its rules");
             self.tell("open-access", subject, Severity::Warning, text, help);
@@ -362,6 +314,11 @@ impl Checks<'_> {
 }
 
 impl Checks<'_> {
+    fn broker_says(&self, key: &str) -> bool {
+        let value = self.observed.broker_configs.known().and_then(|configs| configs.get(key));
+        value.is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+
     /// The migration's consumer groups, as they are.
     fn groups(&mut self) {
         for group in self.observed.groups.known().into_iter().flatten() {
@@ -370,21 +327,6 @@ impl Checks<'_> {
             let text = format!("{}, {members}, positions in {partitions}", group.state.to_lowercase());
             self.fine("group", &group.name, text);
         }
-    }
-}
-
-/// Whether a rule reaches anything of the migration; what a user may do elsewhere is not judged here.
-fn concerns(rule: &Acl, desired: &Desired) -> bool {
-    let any_of = |prefix: &str| {
-        rule.name == "*"
-            || rule.name.starts_with(prefix)
-            || (rule.pattern == Pattern::Prefixed && prefix.starts_with(&rule.name))
-    };
-    match rule.resource {
-        Resource::Cluster => true,
-        Resource::Topic => desired.topics.iter().any(|topic| covers(rule, &topic.name)),
-        Resource::Group => any_of(&group_prefix(&desired.migration)),
-        Resource::TransactionalId => any_of(&format!("{}/", desired.migration)),
     }
 }
 

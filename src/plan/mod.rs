@@ -8,6 +8,7 @@ mod compat;
 mod configs;
 mod desired;
 mod document;
+mod effective;
 mod fingerprint;
 mod headroom;
 mod import;

@@ -100,7 +100,7 @@ pub enum Source {
     Default,
 }
 
-/// One access rule that allows; the tool plans no denials.
+/// One access rule; the tool plans no denials.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Acl {
     /// As `User:name`.

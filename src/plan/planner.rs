@@ -2,8 +2,8 @@
 
 mod access;
 
+pub(super) use self::access::acl_item;
 pub use self::access::words;
-pub(super) use self::access::{acl_item, covers};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::change::{Action, Change, Kind, Op, Risk, WayBack};

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::super::observed::{Config, Group, Source};
+use super::super::desired::Actor;
+use super::super::observed::{Acl, Config, Group, Operation, Pattern, Source};
+use super::super::{Role, manual};
 use super::*;
 use crate::mapping::Mapping;
 
@@ -48,8 +50,14 @@ fn cluster(rows: FoundTopic) -> Observed {
 
 /// `severity code` of every check on `subject` that is more than a note.
 fn told(observed: &Observed, subject: &str) -> Vec<String> {
-    let desired = desired();
-    let steps = crate::plan::steps(&desired, observed, &Schemas::none());
+    let checks = judged(&desired(), observed);
+    let worse = checks.iter().filter(|check| check.subject == subject);
+    worse.map(|check| format!("{:?} {}", check.severity, check.code)).collect()
+}
+
+/// Every check that is more than a note.
+fn judged(desired: &Desired, observed: &Observed) -> Vec<Checked> {
+    let steps = crate::plan::steps(desired, observed, &Schemas::none());
     let plan = Plan {
         schema_version: 1,
         tool: String::new(),
@@ -64,9 +72,9 @@ fn told(observed: &Observed, subject: &str) -> Vec<String> {
         manual: Vec::new(),
         notes: Vec::new(),
     };
-    let checks = check(&desired, observed, &Schemas::none(), &plan, 30);
-    let worse = checks.iter().filter(|check| check.subject == subject && check.severity > Severity::Note);
-    worse.map(|check| format!("{:?} {}", check.severity, check.code)).collect()
+    let mut checks = check(desired, observed, &Schemas::none(), &plan, 30);
+    checks.retain(|check| check.severity > Severity::Note);
+    checks
 }
 
 #[test]
@@ -128,4 +136,61 @@ fn a_group_of_the_migration_is_shown() {
     let mut checks = Checks { observed: &observed, found: Vec::new() };
     checks.groups();
     assert_eq!(checks.found[0].text, "stable, 2 members, positions in 1 partition");
+}
+
+#[test]
+fn access_is_what_all_rules_come_to() {
+    let mapping = Mapping::parse("m.yaml", MAPPING).unwrap();
+    let actor = Actor { role: Role::Replayer, principal: "User:r".into(), host: "*".into(), quotas: BTreeMap::new() };
+    let desired = Desired::new("m", &mapping, Vec::new(), None, &[], vec![actor]).unwrap();
+    let write = desired.acls.iter().find(|rule| rule.name == "rows" && rule.operation == Operation::Write).unwrap();
+    let all = |change: &dyn Fn(&mut Acl)| {
+        let mut rule = write.clone();
+        (rule.name, rule.pattern) = ("ro".to_owned(), Pattern::Prefixed);
+        change(&mut rule);
+        rule
+    };
+    let judge = |without: bool, more: &[Acl]| {
+        let mut observed = cluster(topic(&[1, 2, 3], &[1, 2, 3], &[("retention.ms", "-1")]));
+        let rules = desired.acls.iter().filter(|rule| !without || *rule != write).chain(more);
+        observed.acls = Seen::Known(rules.cloned().collect());
+        let checks = judged(&desired, &observed);
+        let checks = checks.into_iter().filter(|check| check.code.contains("access"));
+        let told: Vec<String> = checks
+            .map(|check| format!("{:?} {} {}: {}", check.severity, check.code, check.subject, check.text))
+            .collect();
+        (told, manual(&desired, &observed, None))
+    };
+    assert_eq!(judge(false, &[]), (Vec::new(), Vec::new()));
+    assert_eq!(judge(true, &[]).0, ["Failure access User:r (replayer): may not topic rows write"]);
+    let denied = all(&|rule| rule.allow = false);
+    let (told, manual) = judge(false, std::slice::from_ref(&denied));
+    let by = "the rule 'User:r topic ro* write (deny)' denies it";
+    assert_eq!(told, [format!("Failure access User:r (replayer): may not topic rows write: {by}")]);
+    assert_eq!(manual.len(), 1);
+    assert_eq!((manual[0].kind.as_str(), manual[0].name.as_str()), ("deny-rule", "User:r"));
+    assert!(manual[0].reason.contains("User:r topic rows write"), "{}", manual[0].reason);
+    let options = "--remove --force --deny-principal 'User:r' --deny-host '*' --operation Write --topic 'ro' \
+                   --resource-pattern-type prefixed";
+    assert!(manual[0].command.ends_with(options), "{}", manual[0].command);
+    // What is denied to everybody is denied to the role, and what is denied to others is not.
+    let everybody = all(&|rule| (rule.allow, rule.principal) = (false, "User:*".into()));
+    assert_eq!(judge(false, &[everybody]).0.len(), 1);
+    let others = all(&|rule| (rule.allow, rule.principal) = (false, "User:q".into()));
+    assert_eq!(judge(false, &[others]), (Vec::new(), Vec::new()));
+    // Of no use to the role: a denial is no right too many.
+    let elsewhere = all(&|rule| (rule.allow, rule.operation) = (false, Operation::Delete));
+    assert_eq!(judge(false, &[elsewhere]), (Vec::new(), Vec::new()));
+    let wider = all(&|_| {});
+    assert_eq!(
+        judge(true, &[wider]).0,
+        [
+            "Warning access User:r (replayer): has no rule of its own for topic rows write by User:r topic ro* write",
+            "Warning access-wider User:r (replayer): has more than the role needs: topic ro* write",
+        ]
+    );
+    let open = all(&|rule| (rule.principal, rule.operation) = ("User:*".into(), Operation::All));
+    assert_eq!(judge(false, &[open]).0, ["Warning open-access User:*: everybody may topic ro* all"]);
+    let far = all(&|rule| (rule.principal, rule.name) = ("User:*".into(), "elsewhere".into()));
+    assert_eq!(judge(false, &[far]).0, Vec::<String>::new());
 }

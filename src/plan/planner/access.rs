@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::change::{Action, Change, Kind, Op, Risk, WayBack};
 use super::super::desired::Desired;
 use super::super::document::{Act, Step};
+use super::super::effective::covers;
 use super::super::fingerprint::of_acls;
 use super::super::observed::{Acl, Observed, Pattern, Seen};
 use super::{impossible, needs_flag};
@@ -59,13 +60,6 @@ fn change(rule: &Acl, observed: &Observed) -> Change {
         needs_flag(&mut change, "first-rule-closes", text.to_owned());
     }
     change
-}
-
-pub(in crate::plan) fn covers(rule: &Acl, name: &str) -> bool {
-    match rule.pattern {
-        Pattern::Literal => rule.name == name || rule.name == "*",
-        Pattern::Prefixed => name.starts_with(&rule.name),
-    }
 }
 
 /// An access rule for people: `topic session.events read`.

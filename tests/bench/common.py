@@ -41,7 +41,8 @@ def service(script, variable, stack):
         os.chmod(folder, 0o755)
         stack.callback(shutil.rmtree, folder, True)
         stack.callback(subprocess.run, [ROOT / "tests" / script, "stop", folder], stdout=subprocess.DEVNULL)
-        subprocess.run([ROOT / "tests" / script, "start", folder], check=True, stdout=subprocess.DEVNULL)
+        more = ["--steady"] if script == "cluster" else []
+        subprocess.run([ROOT / "tests" / script, "start", folder, *more], check=True, stdout=subprocess.DEVNULL)
         for line in (pathlib.Path(folder) / "env").read_text().splitlines():
             os.environ.update([re.sub("^export ", "", line).split("=", 1)])
 

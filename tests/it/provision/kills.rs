@@ -1,4 +1,5 @@
-//! `apply` killed at every step the plan has, at every durable point of the step.
+//! `apply` killed at every step the plan has, at every durable point of the step: on Kafka at each step and at each point
+//! once, at every point of every step in the long lane.
 
 use crossfade::plan::Plan;
 
@@ -59,15 +60,10 @@ fn nth(point: &str, step: usize) -> usize {
 }
 
 fn i08_apply_killed_at_every_step_goes_on_to_the_same_end(log: Log) {
-    // One migration is killed at its first step, run again and killed at what is then the first, until none is left.
-    for point in &POINTS[1..] {
-        let (migration, flags) = prepared(log);
-        let apply: Vec<String> = ["provision", "apply"].map(str::to_owned).into_iter().chain(flags).collect();
-        for left in (1..=4).rev() {
-            assert_eq!(steps(&migration).steps.len(), left);
-            kill(&migration, &apply, point, 1);
-        }
-        assert_end(&migration);
+    let first = &POINTS[1..];
+    match log {
+        Log::Embedded => first.iter().for_each(|point| apply_killed_at(log, |_| point)),
+        Log::Kafka => apply_killed_at(log, |step| first[step % first.len()]),
     }
     // From nothing, the tool's own topics first: they are made before there is a lock.
     let migration = empty(log, "");
@@ -80,27 +76,46 @@ fn i08_apply_killed_at_every_step_goes_on_to_the_same_end(log: Log) {
     migration.expect(&["provision", "check"], 0);
 }
 
+/// One migration, killed at its first step, run again and killed at what is then the first, until none is left.
+fn apply_killed_at<'a>(log: Log, point: impl Fn(usize) -> &'a str) {
+    let (migration, flags) = prepared(log);
+    let apply: Vec<String> = ["provision", "apply"].map(str::to_owned).into_iter().chain(flags).collect();
+    for step in 0..4 {
+        assert_eq!(steps(&migration).steps.len(), 4 - step);
+        kill(&migration, &apply, point(step), 1);
+    }
+    assert_end(&migration);
+}
+
 fn i08_a_plan_file_killed_at_every_step_goes_on_and_is_not_stale(log: Log) {
-    for point in POINTS {
-        for step in 0..4 {
-            let (migration, flags) = prepared(log);
-            assert_eq!(
-                json(&migration.expect(&["provision", "plan", "-o", "plan.json", "--output", "json"], 0))["steps"]
-                    .as_array()
-                    .unwrap()
-                    .len(),
-                4
-            );
-            let apply: Vec<String> =
-                ["provision", "apply", "plan.json"].map(str::to_owned).into_iter().chain(flags).collect();
-            kill(&migration, &apply, point, nth(point, step));
-            let made = if point == "journal.announced" { step } else { step + 1 };
-            assert_eq!(steps(&migration).steps.len(), 4 - made, "{point} of step {step}");
-            let args: Vec<&str> = apply.iter().map(String::as_str).collect();
-            migration.expect(&args, 0);
-            assert_end(&migration);
+    for (place, point) in POINTS.into_iter().enumerate() {
+        for step in (0..4).filter(|step| log == Log::Embedded || *step == place) {
+            plan_file_killed_at(log, point, step);
         }
     }
+}
+
+#[test]
+#[ignore = "needs Kafka"]
+fn campaign_provision_killed_at_every_point_of_every_step_on_kafka() {
+    POINTS[1..].iter().for_each(|point| apply_killed_at(Log::Kafka, |_| point));
+    for point in POINTS {
+        (0..4).for_each(|step| plan_file_killed_at(Log::Kafka, point, step));
+    }
+    println!("campaign: campaign_provision_killed_at_every_point_of_every_step_on_kafka seeds=1 kills=28");
+}
+
+fn plan_file_killed_at(log: Log, point: &str, step: usize) {
+    let (migration, flags) = prepared(log);
+    let planned = json(&migration.expect(&["provision", "plan", "-o", "plan.json", "--output", "json"], 0));
+    assert_eq!(planned["steps"].as_array().unwrap().len(), 4);
+    let apply: Vec<String> = ["provision", "apply", "plan.json"].map(str::to_owned).into_iter().chain(flags).collect();
+    kill(&migration, &apply, point, nth(point, step));
+    let made = if point == "journal.announced" { step } else { step + 1 };
+    assert_eq!(steps(&migration).steps.len(), 4 - made, "{point} of step {step}");
+    let args: Vec<&str> = apply.iter().map(String::as_str).collect();
+    migration.expect(&args, 0);
+    assert_end(&migration);
 }
 
 fn assert_end(migration: &Migration) {

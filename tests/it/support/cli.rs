@@ -30,6 +30,14 @@ pub fn brokers() -> String {
     std::env::var("CROSSFADE_TEST_KAFKA").expect("CROSSFADE_TEST_KAFKA names no brokers: run tests/run")
 }
 
+impl Drop for Migration {
+    fn drop(&mut self) {
+        if self.log == Log::Kafka && !std::thread::panicking() {
+            super::ended::ended(&self.name);
+        }
+    }
+}
+
 impl Migration {
     /// Writes crossfade.yaml with `legacy` (two lines under `legacy:`) and what else is given; nothing is run. The
     /// migration's name is unique, so that runs on one cluster do not meet.

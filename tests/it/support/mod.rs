@@ -4,6 +4,7 @@ pub mod acc;
 pub mod cli;
 pub mod crash;
 pub mod decoding;
+pub mod ended;
 pub mod ends;
 pub mod export_server;
 pub mod flow;

@@ -168,10 +168,10 @@ fn hundreds_of_topics_are_one_look() {
     let wanted: Vec<Action> = (0..300).map(|number| super::home::add(&named(number), 2)).collect();
     assert!(home.admin().judge(&wanted).unwrap().iter().all(|answer| *answer == Answer::Fine));
     let judged = started.elapsed();
+    let made: Vec<String> = (0..300).map(named).collect();
     std::thread::scope(|scope| {
-        for some in (0..300).collect::<Vec<_>>().chunks(30) {
-            let (home, named) = (&home, &named);
-            scope.spawn(move || some.iter().for_each(|number| home.perform(delete(&named(*number))).unwrap()));
+        for some in made.chunks(30) {
+            scope.spawn(|| some.iter().for_each(|name| home.perform(delete(name)).unwrap()));
         }
     });
     // A request for each of them would take longer.

@@ -124,6 +124,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Exit> {
             log.as_ref(),
             mapping,
             migration,
+            now(),
             &progress,
         )?;
         if let (Some(position), Some(_)) = (&position, span) {

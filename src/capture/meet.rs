@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::state::{FollowState, ReplayState};
-use crate::base::{Kind, Result};
+use crate::base::{Kind, Millis, Result};
 use crate::event::Sequence;
 use crate::fold::Span;
 use crate::mapping::Mapping;
@@ -14,9 +14,11 @@ use crate::port::owners::GatewayState;
 use crate::port::progress::Progress;
 use crate::port::row_store::RowStore;
 
-/// What stands still for so long is not waited for. A follow at work moves on every second, also with nothing to tell, but
-/// on a busy machine it misses some.
-const STANDSTILL: Duration = Duration::from_secs(5);
+/// What stands still for so long is not waited for.
+const STANDSTILL: Duration = Duration::from_secs(2);
+/// The same of a follow that has committed in the last seconds: it moves on every second, also with nothing to tell, but on a
+/// busy machine it misses some.
+const AT_WORK: (Millis, Duration) = (15_000, Duration::from_secs(5));
 /// What moves is waited for so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
@@ -36,6 +38,8 @@ pub struct Met {
 struct Told {
     read: Option<Position>,
     followed: Option<Position>,
+    /// When the follow committed last.
+    at: Option<Millis>,
     sequence: i64,
 }
 
@@ -46,11 +50,12 @@ impl Told {
         let gateway = GatewayState::counted(log, migration, replay.generation)?;
         let count = follow.as_ref().map_or(0, |follow| follow.count).max(replay.count).max(gateway);
         let sequence = Sequence { generation: replay.generation, count }.number();
-        Ok(Self { read: replay.captured, followed: follow.map(|follow| follow.position), sequence })
+        let at = follow.as_ref().map(|follow| follow.taken_at);
+        Ok(Self { read: replay.captured, followed: follow.map(|follow| follow.position), at, sequence })
     }
 
     /// Where the follow of one capture stands.
-    fn at(&self, incarnation: &str) -> Option<Position> {
+    fn stands(&self, incarnation: &str) -> Option<Position> {
         let of = |position: &Option<Position>| position.clone().filter(|found| found.incarnation == incarnation);
         Position::resume(of(&self.read), of(&self.followed))
     }
@@ -63,6 +68,7 @@ pub fn meet(
     log: &dyn EventLog,
     mapping: &Mapping,
     migration: &str,
+    now: Millis,
     progress: &dyn Progress,
 ) -> Result<Met> {
     // Read first: what these events tell was committed before the snapshot is taken.
@@ -72,8 +78,9 @@ pub fn meet(
     let position = snapshot.position()?;
     let mut span = None;
     if let (Some(position), Some(capture)) = (&position, capture) {
-        let mut standstill = Standstill::new();
-        while let Some(at) = told.at(&position.incarnation) {
+        let at_work = told.at.is_some_and(|at| now - at < AT_WORK.0);
+        let mut standstill = Standstill::new(if at_work { AT_WORK.1 } else { STANDSTILL });
+        while let Some(at) = told.stands(&position.incarnation) {
             let covered = capture.covers(&at, position)?;
             if covered && !position.seen.is_empty() {
                 // The store was asked after the log.
@@ -94,7 +101,7 @@ pub fn meet(
 
 /// Whether the log's events have told all that is in the rows of a snapshot.
 pub fn covered(capture: &dyn ChangeSource, snapshot: &Position, log: &dyn EventLog, migration: &str) -> Result<bool> {
-    match Told::read(log, migration)?.at(&snapshot.incarnation) {
+    match Told::read(log, migration)?.stands(&snapshot.incarnation) {
         Some(at) => capture.covers(&at, snapshot),
         None => Ok(false),
     }
@@ -107,7 +114,7 @@ pub fn untold(
     log: &dyn EventLog,
     migration: &str,
 ) -> Result<Option<Lag>> {
-    let told = || Ok(Told::read(log, migration)?.at(incarnation));
+    let told = || Ok(Told::read(log, migration)?.stands(incarnation));
     let mut last = told()?;
     while let Some(at) = &last {
         match capture.lag(at) {
@@ -127,7 +134,7 @@ pub fn untold(
 
 /// Waits until the store stands at these positions or past them, as long as a projector moves it on.
 pub fn await_store(store: &dyn RowStore, ends: &Positions, progress: &dyn Progress) -> Result<()> {
-    let mut standstill = Standstill::new();
+    let mut standstill = Standstill::new(STANDSTILL);
     while let Some(state) = store.state()?.filter(|state| !state.rebuilding) {
         let there = |(place, end): (&(String, i32), &i64)| state.positions.get(place).copied().unwrap_or(0) >= *end;
         if ends.iter().all(there) || !standstill.wait(&state.positions, progress)? {
@@ -139,14 +146,15 @@ pub fn await_store(store: &dyn RowStore, ends: &Positions, progress: &dyn Progre
 
 /// Tells what moves on from what stands still.
 struct Standstill<T> {
+    at_most: Duration,
     began: Instant,
     moved: Instant,
     last: Option<T>,
 }
 
 impl<T: Clone + PartialEq> Standstill<T> {
-    fn new() -> Self {
-        Self { began: Instant::now(), moved: Instant::now(), last: None }
+    fn new(at_most: Duration) -> Self {
+        Self { at_most, began: Instant::now(), moved: Instant::now(), last: None }
     }
 
     /// Sleeps a little; `false` when it is no use to wait any longer.
@@ -156,6 +164,6 @@ impl<T: Clone + PartialEq> Standstill<T> {
             (self.moved, self.last) = (Instant::now(), Some(seen.clone()));
         }
         std::thread::sleep(PAUSE);
-        Ok(self.moved.elapsed() < STANDSTILL && self.began.elapsed() < PATIENCE)
+        Ok(self.moved.elapsed() < self.at_most && self.began.elapsed() < PATIENCE)
     }
 }

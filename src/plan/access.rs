@@ -89,13 +89,14 @@ impl Rights {
             flags: !matches!(role, Role::Replayer | Role::Projector | Role::Aggregator | Role::Verifier),
             claims: matches!(role, Role::Replayer | Role::Gateway | Role::Verifier),
             groups: !matches!(role, Role::Replayer | Role::Verifier),
-            reads_alone: matches!(role, Role::Replayer | Role::Projector | Role::Verifier),
+            reads_alone: matches!(role, Role::Replayer | Role::Projector | Role::Verifier | Role::Gateway),
         };
         match role {
             // It runs under the run lock, whose writer is the operator's; a reconcile reads what was written.
             Role::Replayer => rights(&[Use::Rows], &[Use::Rows], &["replay", "follow", "operator"]),
             Role::Projector | Role::Verifier => rights(&[Use::Rows], &[], &[]),
-            Role::Gateway => rights(&[Use::Rows], &[Use::Rows, Use::Monitoring], &["gateway"]),
+            // A transfer is made under the run lock, and takes follow's name away first.
+            Role::Gateway => rights(&[Use::Rows], &[Use::Rows, Use::Monitoring], &["gateway", "operator", "follow"]),
             Role::Bridge => rights(&[Use::Rows, Use::Monitoring], &[], &[]),
             Role::Aggregator => rights(&[Use::Rows, Use::Monitoring], &[Use::Analytics], &["aggregator"]),
             Role::GateRunner => rights(&[Use::Replies], &[Use::Gates], &["gates"]),

@@ -25,8 +25,10 @@ fn with_kafka_tools(migration: &Migration, line: &str) -> Ran {
     std::fs::write(migration.path("ADMIN.properties"), admin).unwrap();
     let script = "
         java=${JAVA_HOME:+$JAVA_HOME/bin/}java
-        kafka-acls.sh() { \"$java\" -cp \"$LIBS/*\" org.apache.kafka.tools.AclCommand \"$@\"; }
-        kafka-configs.sh() { \"$java\" -cp \"$LIBS/*\" kafka.admin.ConfigCommand \"$@\"; }
+        # Its commands end before a full compilation is of use.
+        java=\"$java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC\"
+        kafka-acls.sh() { $java -cp \"$LIBS/*\" org.apache.kafka.tools.AclCommand \"$@\"; }
+        kafka-configs.sh() { $java -cp \"$LIBS/*\" kafka.admin.ConfigCommand \"$@\"; }
         eval \"$LINE\"";
     let libs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/kafka-libs");
     let mut command = Command::new("bash");

@@ -68,18 +68,19 @@ pub(super) fn create(cluster: &Cluster, topics: &[Topic]) -> Result<()> {
     let wanted = topics.iter().map(|topic| new_topic(topic, copies)).collect::<Result<Vec<_>>>()?;
     let answer = sys::create_topics(cluster.handle(), &wanted, Ask::within(REQUEST));
     let answer = answer.map_err(|refusal| fault::refused("the topics cannot be created", &refusal))?;
-    let mut made = Vec::new();
+    let (mut made, mut found) = (Vec::new(), Vec::new());
     for topic in topics {
         match answer.get(&topic.name) {
             Some(Ok(())) => made.push((topic.name.as_str(), topic.partitions)),
             Some(Err(refusal)) if refusal.code != Code::TopicAlreadyExists => {
                 return Err(fault::refused(format!("the topic '{}' cannot be created", topic.name), refusal));
             }
-            _ => {}
+            _ => found.push(topic.name.as_str()),
         }
     }
-    // A question about no topic is refused by the client, again and again.
-    if made.is_empty() { Ok(()) } else { settle(cluster, &made) }
+    settle(cluster, &made)?;
+    // Another may have created it a moment ago.
+    everywhere(cluster, &found, known)
 }
 
 fn new_topic(topic: &Topic, copies: usize) -> Result<NewTopic<'_>> {
@@ -113,12 +114,20 @@ pub(super) fn settle(cluster: &Cluster, topics: &[(&str, i32)]) -> Result<()> {
         }
     }
     let names: Vec<&str> = topics.iter().map(|(name, _)| *name).collect();
-    everywhere(cluster, &names, |told| !matches!(told, Err(refusal) if refusal.code == Code::UnknownTopicOrPartition))
+    everywhere(cluster, &names, known)
+}
+
+fn known(told: &sys::Answer<Entry>) -> bool {
+    !matches!(told, Err(refusal) if refusal.code == Code::UnknownTopicOrPartition)
 }
 
 /// Waits until what every broker tells of these topics' configs is what was asked for, since the next question goes to any of
 /// them. Of who may not read configs, or a broker that takes too long, nothing is waited for.
 pub(super) fn everywhere(cluster: &Cluster, names: &[&str], heard: impl Fn(&sys::Answer<Entry>) -> bool) -> Result<()> {
+    // A question about no topic is refused by the client, again and again.
+    if names.is_empty() {
+        return Ok(());
+    }
     let deadline = Instant::now() + PROPAGATION;
     // Who may not read configs is told so at once.
     let heard = |told: &sys::Answer<Entry>| {

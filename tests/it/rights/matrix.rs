@@ -1,7 +1,7 @@
 //! Every user with every topic, writer and group: allowed is what the plan gives, all else the brokers refuse.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossfade::config::Config;
@@ -232,6 +232,9 @@ fn changes(user: &str, topics: &[String], new: &str, account: &mut Account) {
     }
 }
 
+/// Two of one name fence each other.
+static SHARED: Mutex<()> = Mutex::new(());
+
 fn try_all(migration: &Migration, user: &str, own_writer: Option<&str>, may: &May<'_>, topics: &[String]) -> Account {
     let mut account = Account::default();
     let topic_denied = [Code::TopicAuthorizationFailed];
@@ -241,12 +244,15 @@ fn try_all(migration: &Migration, user: &str, own_writer: Option<&str>, may: &Ma
     for (topic, told) in topics.iter().zip(sends(user, topics)) {
         account.enter(format!("{user} sends to {topic}"), may.topic(topic, Operation::Write), &topic_denied, told);
     }
-    for writer in ["replay", "operator", "probe", "gateway", "aggregator", "gates", "manager", "worker"] {
+    for writer in ["replay", "follow", "operator", "probe", "gateway", "aggregator", "gates", "manager", "worker"] {
         let name = format!("{}/{writer}", migration.name);
+        let shared = ["follow", "operator"].contains(&writer);
+        let _alone = shared.then(|| SHARED.lock().unwrap_or_else(PoisonError::into_inner));
         let allowed = may.do_it(Resource::TransactionalId, &name, Operation::Write);
         assert_eq!(
             allowed,
-            own_writer == Some(writer) || (user == "replayer" && writer == "operator"),
+            own_writer == Some(writer)
+                || (["replayer", "gateway"].contains(&user) && ["follow", "operator"].contains(&writer)),
             "{user} {name}"
         );
         let (producer, told) = opens(user, &name);

@@ -5,7 +5,7 @@ use std::process::{Child, Command};
 
 use crossfade::demo::Sizes;
 use crossfade::event::Op;
-use crossfade::kafka::KafkaLog;
+use crossfade::kafka::{KafkaLog, KafkaSettings};
 use crossfade::port::event_log::{EventLog, checkpoint_topic};
 
 use super::{ROLES, config_of, expect, provisioned, run};
@@ -91,7 +91,8 @@ fn a_gateway_takes_sessions_writes_their_events_and_asks_for_nothing_more() {
     let since = told_by_brokers(0).len();
     let migration = provisioned(Sizes::LEAST);
     expect(&migration, "replayer", &["replay"], 0);
-    let log = Box::new(KafkaLog::open(&settings("gateway")).unwrap());
+    let of_migration = KafkaSettings { migration: Some(migration.name.clone()), ..settings("gateway") };
+    let log = Box::new(KafkaLog::open(&of_migration).unwrap());
     let gateway = Gateway { name: migration.name.clone(), log, mapping: mapping(&migration) };
     let owned = &sessions(&migration)[..2];
     gateway.take("sessions", owned);

@@ -1,6 +1,7 @@
 //! `provision check` on access, and what the plan leaves to the operator, done with Kafka's own tools.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crossfade::demo::Sizes;
 use crossfade::kafka::{KafkaLog, Secret};
@@ -46,21 +47,33 @@ fn acls(migration: &Migration, verb: &str) {
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
 }
 
-/// The report of a check, without the checks that are notes.
+type Found = (String, String, String);
+
+/// Code, subject and text of what a check says of access, once it ends with `code` and says what is `wanted`: a rule takes a
+/// moment from the controller to the broker.
 #[track_caller]
-fn check(migration: &Migration, code: i32) -> (Value, Vec<(String, String, String)>) {
-    let report = json(&migration.expect(&["provision", "check", "--output", "json"], code));
-    let text = |check: &Value, field: &str| check[field].as_str().unwrap_or_default().to_owned();
-    let checks = report["checks"].as_array().unwrap().iter().filter(|check| text(check, "code").contains("access"));
-    let checks = checks.map(|check| (text(check, "code"), text(check, "subject"), text(check, "text"))).collect();
-    (report, checks)
+fn check(migration: &Migration, code: i32, wanted: Option<&Found>) -> (Value, Vec<Found>) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let ran = migration.run(&["provision", "check", "--output", "json"]);
+        let report = json(&ran.stdout);
+        let text = |check: &Value, field: &str| check[field].as_str().unwrap_or_default().to_owned();
+        let checks = report["checks"].as_array().unwrap().iter();
+        let checks = checks.filter(|check| text(check, "code").contains("access"));
+        let checks: Vec<Found> =
+            checks.map(|check| (text(check, "code"), text(check, "subject"), text(check, "text"))).collect();
+        if ran.code == Some(code) && wanted.is_none_or(|wanted| checks.contains(wanted)) {
+            return (report, checks);
+        }
+        assert!(Instant::now() < deadline, "{:?}, not {code} with {wanted:?}: {checks:#?}\n{}", ran.code, ran.stderr);
+    }
 }
 
 #[test]
 #[ignore = "needs secure Kafka"]
 fn a_rule_that_is_missing_fails_the_check_and_one_too_many_is_warned_of() {
     let migration = provisioned(Sizes::LEAST);
-    let (report, checks) = check(&migration, 0);
+    let (report, checks) = check(&migration, 0, None);
     assert_eq!(report["verdict"], "PASS");
     assert_eq!(checks.len(), ROLES.len(), "{checks:?}");
     for (role, user) in ROLES {
@@ -75,20 +88,18 @@ fn a_rule_that_is_missing_fails_the_check_and_one_too_many_is_warned_of() {
         migration.name
     ));
     let wider = format!("has more than the role needs: topic {}.* delete", migration.name);
-    let (report, checks) = check(&migration, 0);
+    let (report, _) = check(&migration, 0, Some(&("access-wider".into(), "User:bridge (bridge)".into(), wider)));
     assert_eq!(report["verdict"], "PASS");
-    assert!(checks.contains(&("access-wider".into(), "User:bridge (bridge)".into(), wider)), "{checks:?}");
 
     acls(&format!("--remove --force --allow-principal User:verifier --operation Read --topic {topic}"));
-    let (report, checks) = check(&migration, 1);
-    assert_eq!(report["verdict"], "FAIL");
     let missing = ("access".into(), "User:verifier (verifier)".into(), format!("may not topic {topic} read"));
-    assert!(checks.contains(&missing), "{checks:?}");
+    let (report, _) = check(&migration, 1, Some(&missing));
+    assert_eq!(report["verdict"], "FAIL");
     {
         let _alone = PROVISION.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         migration.expect(&["provision", "apply"], 0);
     }
-    let (report, checks) = check(&migration, 0);
+    let (report, checks) = check(&migration, 0, None);
     assert_eq!(report["verdict"], "PASS", "{checks:?}");
     assert!(!checks.contains(&missing));
 }
@@ -104,12 +115,11 @@ fn a_rule_that_denies_fails_the_check_and_the_plan_says_how_it_is_taken_away() {
             "--add --deny-principal User:replayer --operation Write --topic {topics} --resource-pattern-type prefixed"
         ),
     );
-    let (report, checks) = check(&migration, 1);
-    assert_eq!(report["verdict"], "FAIL");
     let denied = format!(
         "may not topic {name}.session.events write: the rule 'User:replayer topic {topics}* write (deny)' denies it"
     );
-    assert!(checks.contains(&("access".into(), "User:replayer (replayer)".into(), denied)), "{checks:?}");
+    let (report, checks) = check(&migration, 1, Some(&("access".into(), "User:replayer (replayer)".into(), denied)));
+    assert_eq!(report["verdict"], "FAIL");
     assert!(checks.iter().all(|(code, _, _)| code != "access-wider"), "{checks:?}");
     let refused = super::run(&migration, "replayer", &["replay"]);
     assert_ne!(refused.code, Some(0), "{}", refused.stdout);
@@ -118,17 +128,16 @@ fn a_rule_that_denies_fails_the_check_and_the_plan_says_how_it_is_taken_away() {
     assert_eq!(left["name"], "User:replayer");
     let ran = with_kafka_tools(&migration, left["command"].as_str().unwrap());
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
-    check(&migration, 0);
+    check(&migration, 0, None);
     super::expect(&migration, "replayer", &["replay"], 0);
 
     acls(
         &migration,
         &format!("--add --allow-principal 'User:*' --operation All --topic {topics} --resource-pattern-type prefixed"),
     );
-    let (report, checks) = check(&migration, 0);
-    assert_eq!(report["verdict"], "PASS");
     let open = format!("everybody may topic {topics}* all");
-    assert!(checks.contains(&("open-access".into(), "User:*".into(), open)), "{checks:?}");
+    let (report, _) = check(&migration, 0, Some(&("open-access".into(), "User:*".into(), open)));
+    assert_eq!(report["verdict"], "PASS");
 }
 
 #[test]

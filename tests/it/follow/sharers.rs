@@ -58,7 +58,9 @@ fn churn(migration: &Migration, store: &dyn RowStore) -> u32 {
     let mut random = Random::new(u64::from(std::process::id()));
     let mut slots: Vec<Option<Child>> = (0..3).map(|number| Some(sharer(migration, number))).collect();
     let (began, mut kills) = (Instant::now(), 0);
-    while began.elapsed() < Duration::from_secs(12) {
+    // Which one is killed is drawn, so some of these seconds have few kills.
+    let long = |kills| Duration::from_secs(if kills > 2 { 12 } else { 60 });
+    while began.elapsed() < long(kills) {
         std::thread::sleep(Duration::from_millis(200 + random.below(900)));
         let number = random.below(3) as usize;
         slots[number] = match slots[number].take() {

@@ -10,7 +10,8 @@ pub(super) const EVERYBODY: &str = "User:*";
 /// What a cluster's rules say to one operation on one resource.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ruling<'a> {
-    Denied(&'a Acl),
+    /// Every rule that denies it: the operation stays denied until the last of them is removed.
+    Denied(Vec<&'a Acl>),
     Allowed(&'a Acl),
     /// No rule gives it, but some name the resource.
     NotAllowed,
@@ -18,25 +19,27 @@ pub(super) enum Ruling<'a> {
     NotNamed,
 }
 
-/// What `rules` say to who needs `wanted`, from the hosts it names. A denial for one host of many is one.
+/// What `rules` say to who needs `wanted`, from the hosts it names. Where all hosts are wanted, a denial for one of them counts.
 pub(super) fn ruling<'a>(rules: &'a [Acl], wanted: &Acl) -> Ruling<'a> {
     let named: Vec<&Acl> =
         rules.iter().filter(|rule| rule.resource == wanted.resource && covers(rule, &wanted.name)).collect();
     let of_ours = |rule: &&&Acl| rule.principal == wanted.principal || rule.principal == EVERYBODY;
     let from_ours = |rule: &Acl| rule.host == "*" || rule.host == wanted.host;
-    let denied = named
-        .iter()
-        .filter(of_ours)
-        .find(|rule| !rule.allow && (from_ours(rule) || wanted.host == "*") && says(rule.operation, wanted.operation));
+    let denied = named.iter().copied().filter(|rule| of_ours(&rule)).filter(|rule| {
+        !rule.allow && (from_ours(rule) || wanted.host == "*") && says(rule.operation, wanted.operation)
+    });
+    let denied: Vec<&Acl> = denied.collect();
     let allowed = named.iter().filter(of_ours).filter(|rule| {
         let given = says(rule.operation, wanted.operation) || implies(rule.operation, wanted.operation);
         rule.allow && from_ours(rule) && given
     });
-    match (denied, allowed.min_by_key(|rule| **rule != wanted)) {
-        (Some(denied), _) => Ruling::Denied(denied),
-        (None, Some(allowed)) => Ruling::Allowed(allowed),
-        (None, None) if named.is_empty() => Ruling::NotNamed,
-        (None, None) => Ruling::NotAllowed,
+    if !denied.is_empty() {
+        return Ruling::Denied(denied);
+    }
+    match allowed.min_by_key(|rule| **rule != wanted) {
+        Some(allowed) => Ruling::Allowed(allowed),
+        None if named.is_empty() => Ruling::NotNamed,
+        None => Ruling::NotAllowed,
     }
 }
 
@@ -90,47 +93,60 @@ mod tests {
         let wanted = "r * topic shop.rows write";
         let from = "r 10.0.0.1 topic shop.rows write";
         let describe = "r * topic shop.rows describe";
-        // What is needed, the rules there are, and the rule that decides, or what is said without one.
-        let cases: &[(&str, &[&str], Result<usize, Ruling<'_>>)] = &[
-            (wanted, &[wanted], Ok(0)),
+        // What is needed, the rules there are, and the rules that decide, or what is said without one.
+        type Told<'a> = Result<&'a [usize], Ruling<'a>>;
+        let cases: &[(&str, &[&str], Told<'_>)] = &[
+            (wanted, &[wanted], Ok(&[0])),
             (wanted, &[], Err(Ruling::NotNamed)),
             (wanted, &["r * topic shop.rows read"], Err(Ruling::NotAllowed)),
             (wanted, &["r * topic shop.row write"], Err(Ruling::NotNamed)),
             (wanted, &["r * group shop.rows write"], Err(Ruling::NotNamed)),
             (wanted, &["q * topic shop.rows write"], Err(Ruling::NotAllowed)),
-            (wanted, &["r * topic shop.… write"], Ok(0)),
-            (wanted, &["r * topic * all"], Ok(0)),
-            (wanted, &["* * topic shop.… all"], Ok(0)),
+            (wanted, &["r * topic shop.… write"], Ok(&[0])),
+            (wanted, &["r * topic * all"], Ok(&[0])),
+            (wanted, &["* * topic shop.… all"], Ok(&[0])),
             // The rule that was planned is the one that is named.
-            (wanted, &["* * topic * all", wanted], Ok(1)),
-            (wanted, &[wanted, "!r * topic shop.… write"], Ok(1)),
-            (wanted, &[wanted, "!r * topic * all"], Ok(1)),
-            (wanted, &[wanted, "!* * topic shop.rows write"], Ok(1)),
-            (wanted, &[wanted, "!q * topic shop.rows write"], Ok(0)),
-            (wanted, &[wanted, "!r * topic shop.rows read"], Ok(0)),
-            (wanted, &[wanted, "!r * topic other.… write"], Ok(0)),
+            (wanted, &["* * topic * all", wanted], Ok(&[1])),
+            (wanted, &[wanted, "!r * topic shop.… write"], Ok(&[1])),
+            (wanted, &[wanted, "!r * topic * all"], Ok(&[1])),
+            (wanted, &[wanted, "!* * topic shop.rows write"], Ok(&[1])),
+            (wanted, &[wanted, "!q * topic shop.rows write"], Ok(&[0])),
+            (wanted, &[wanted, "!r * topic shop.rows read"], Ok(&[0])),
+            (wanted, &[wanted, "!r * topic other.… write"], Ok(&[0])),
             // One of all its hosts is shut out; of one host only that one counts.
-            (wanted, &[wanted, "!r 10.0.0.9 topic shop.rows write"], Ok(1)),
-            (from, &[from, "!r 10.0.0.9 topic shop.rows write"], Ok(0)),
-            (from, &[from, "!r 10.0.0.1 topic shop.rows write"], Ok(1)),
-            (from, &[wanted], Ok(0)),
+            (wanted, &[wanted, "!r 10.0.0.9 topic shop.rows write"], Ok(&[1])),
+            (from, &[from, "!r 10.0.0.9 topic shop.rows write"], Ok(&[0])),
+            (from, &[from, "!r 10.0.0.1 topic shop.rows write"], Ok(&[1])),
+            (from, &[wanted], Ok(&[0])),
             (wanted, &[from], Err(Ruling::NotAllowed)),
             // Who may write may look; who may not write may look nevertheless.
-            (describe, &[wanted], Ok(0)),
+            (describe, &[wanted], Ok(&[0])),
             (describe, &["r * topic shop.rows alter_configs"], Err(Ruling::NotAllowed)),
-            (describe, &[describe, "!r * topic shop.rows write"], Ok(0)),
-            (describe, &[wanted, "!r * topic shop.rows all"], Ok(1)),
+            (describe, &[describe, "!r * topic shop.rows write"], Ok(&[0])),
+            (describe, &[wanted, "!r * topic shop.rows all"], Ok(&[1])),
+            (describe, &[wanted, "!r * topic shop.rows describe"], Ok(&[1])),
+            (wanted, &[wanted, "!r * topic shop.rows describe"], Ok(&[0])),
+            ("r * topic shop.rows describe_configs", &["r * topic shop.rows alter_configs"], Ok(&[0])),
+            ("r * topic shop.rows read", &[wanted], Err(Ruling::NotAllowed)),
+            // Removing one of several denials does not give the right back.
+            (wanted, &["!r * topic shop.… write", wanted, "!* 10.0.0.9 topic shop.rows all"], Ok(&[0, 2])),
         ];
         for (wanted, texts, expected) in cases {
             let rules: Vec<Acl> = texts.iter().map(|text| rule(text)).collect();
-            let found = match ruling(&rules, &rule(wanted)) {
-                Ruling::Denied(by) | Ruling::Allowed(by) => {
-                    assert_eq!(by.allow, matches!(ruling(&rules, &rule(wanted)), Ruling::Allowed(_)));
-                    Ok(rules.iter().position(|rule| rule == by).unwrap())
+            let at = |by: &Acl| rules.iter().position(|rule| rule == by).unwrap();
+            let found: Result<Vec<usize>, _> = match ruling(&rules, &rule(wanted)) {
+                Ruling::Denied(by) => {
+                    assert!(by.iter().all(|rule| !rule.allow), "{wanted} of {texts:?}");
+                    Ok(by.into_iter().map(at).collect())
+                }
+                Ruling::Allowed(by) => {
+                    assert!(by.allow, "{wanted} of {texts:?}");
+                    Ok(vec![at(by)])
                 }
                 other => Err(other),
             };
-            assert_eq!(&found, expected, "{wanted} of {texts:?}");
+            let expected = expected.as_ref().map(|at| at.to_vec());
+            assert_eq!(found.as_ref(), expected.as_ref().map_err(|other| *other), "{wanted} of {texts:?}");
         }
     }
 }

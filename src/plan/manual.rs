@@ -62,13 +62,15 @@ fn denials(desired: &Desired, observed: &Observed, brokers: &str) -> Vec<Manual>
     let mut denied: BTreeMap<&Acl, Vec<String>> = BTreeMap::new();
     for rule in &desired.acls {
         if let Ruling::Denied(by) = ruling(known, rule) {
-            denied.entry(by).or_default().push(format!("{} {}", rule.principal, words(rule)));
+            for by in by {
+                denied.entry(by).or_default().push(format!("{} {}", rule.principal, words(rule)));
+            }
         }
     }
     let entry = |(by, what): (&Acl, Vec<String>)| Manual {
         kind: "deny-rule".to_owned(),
         name: by.principal.clone(),
-        reason: format!("'{}' takes what a role needs: {}", words(by), what.join("; ")),
+        reason: format!("'{}' denies what a role needs: {}", words(by), what.join("; ")),
         command: format!(
             "kafka-acls.sh --bootstrap-server {brokers} --command-config ADMIN.properties --remove --force {}",
             options(by)

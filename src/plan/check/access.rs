@@ -10,7 +10,8 @@ use super::super::planner::words;
 use super::{APPLY, Checks};
 use crate::diff::Severity;
 
-const REMOVE: &str = "take it away with kafka-acls.sh --remove";
+const REMOVE: &str = "remove it with kafka-acls.sh --remove";
+const REMOVE_DENIAL: &str = "remove the rule by hand: 'crossfade provision plan' shows the command";
 
 /// What one principal needs, by what the rules make of it.
 #[derive(Default)]
@@ -28,7 +29,15 @@ impl Needs {
         for rule in wanted {
             match ruling(known, rule) {
                 Ruling::Denied(by) => {
-                    needs.denied.entry(format!("{} {}", by.principal, words(by))).or_default().push(words(rule));
+                    for by in by {
+                        let some = if rule.host == "*" && by.host != "*" {
+                            format!(" from {}", by.host)
+                        } else {
+                            String::new()
+                        };
+                        let denied = needs.denied.entry(format!("{} {}", by.principal, words(by))).or_default();
+                        denied.push(format!("{}{some}", words(rule)));
+                    }
                 }
                 Ruling::Allowed(by) if by == *rule => {}
                 Ruling::Allowed(by) => {
@@ -69,7 +78,7 @@ impl Checks<'_> {
             let needs = Needs::of(&wanted, known);
             for (by, denied) in &needs.denied {
                 let text = format!("may not {}: the rule '{by}' denies it", denied.join("; "));
-                self.tell("access", &subject, Severity::Failure, text, Some(REMOVE));
+                self.tell("access", &subject, Severity::Failure, text, Some(REMOVE_DENIAL));
             }
             if !needs.missing.is_empty() {
                 let verb = if self.is_open() { "has no rule for" } else { "may not" };

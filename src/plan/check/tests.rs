@@ -173,6 +173,23 @@ fn access_is_what_all_rules_come_to() {
     let options = "--remove --force --deny-principal 'User:r' --deny-host '*' --operation Write --topic 'ro' \
                    --resource-pattern-type prefixed";
     assert!(manual[0].command.ends_with(options), "{}", manual[0].command);
+    // Of a role that may come from any host one host is refused, and each rule that denies is named.
+    let from = all(&|rule| (rule.allow, rule.principal, rule.host) = (false, "User:*".into(), "10.0.0.9".into()));
+    let (told, manual) = judge(false, &[denied.clone(), from]);
+    let by_host = "the rule 'User:* topic ro* write from 10.0.0.9 (deny)' denies it";
+    assert_eq!(
+        told,
+        [
+            format!("Failure access User:r (replayer): may not topic rows write from 10.0.0.9: {by_host}"),
+            format!("Failure access User:r (replayer): may not topic rows write: {by}"),
+        ]
+    );
+    let commands: Vec<&str> = manual.iter().map(|entry| entry.command.as_str()).collect();
+    assert_eq!(commands.len(), 2, "{commands:?}");
+    assert!(
+        commands.iter().any(|line| line.contains("--deny-principal 'User:*' --deny-host '10.0.0.9'")),
+        "{commands:?}"
+    );
     // What is denied to everybody is denied to the role, and what is denied to others is not.
     let everybody = all(&|rule| (rule.allow, rule.principal) = (false, "User:*".into()));
     assert_eq!(judge(false, &[everybody]).0.len(), 1);
